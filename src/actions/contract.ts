@@ -1,0 +1,42 @@
+import type { Scope } from '../domain/expression.ts';
+import type { Outcome } from '../domain/outcome.ts';
+import type { Action, Destination } from '../domain/rules.ts';
+
+/**
+ * The contract of every action type (webhook, email, slack, …). One conformance suite, test/actions/conformance.ts,
+ * runs against all of them.
+ *
+ * Rendering and sending are apart because they fail differently: what can't be rendered is an engine fault and is never
+ * retried; what can't be sent is the receiver's business and follows its retry policy.
+ */
+export interface ActionType<D extends Destination = Destination, A extends Action = Action, Request = unknown> {
+  readonly kind: D['kind'];
+  /** Opens what the destination needs (a connection pool, say) without connecting yet: an endpoint may be away at start. */
+  open(destination: D): DestinationClient<A, Request>;
+}
+
+export interface DestinationClient<A extends Action = Action, Request = unknown> {
+  /**
+   * What would be sent: pure, deterministic, without the attempt's timestamp and signature.
+   * @throws ExpressionError when a template can't be evaluated or yields something that can't be sent
+   */
+  render(action: A, scope: Scope, messageId: string): Request;
+  /**
+   * One attempt. Never throws and never outlives the signal: whatever happens is an Outcome, `timeout` included.
+   * After it settles, nothing of the attempt is left running (body drained or connection destroyed).
+   */
+  send(request: Request, attempt: AttemptContext): Promise<Outcome>;
+  /** For the dead letter: what was to be sent, as a JSON-serializable value without secrets. */
+  describe(request: Request): unknown;
+  /** Closes idle connections; idempotent. */
+  close(): Promise<void>;
+}
+
+export interface AttemptContext {
+  /** The one deadline of the attempt. */
+  readonly signal: AbortSignal;
+  /** The deadline's length, for messages. Milliseconds. */
+  readonly timeoutMs: number;
+  /** From 1. */
+  readonly number: number;
+}

@@ -1,0 +1,28 @@
+import { createHash } from 'node:crypto';
+
+/** One (event, observer, action) on its way to a destination. */
+export interface Delivery {
+  /** Digits of a bigint. */
+  readonly id: string;
+  /** Fence: only the holder of the current lease may settle. Digits of a bigint. */
+  readonly lease: string;
+  readonly observer: string;
+  readonly action: string;
+  readonly destination: string;
+  readonly tenant: string | null;
+  readonly orderingKey: string | null;
+  /** Attempts already settled before this one. */
+  readonly attempts: number;
+  /** Set when this delivery replays a dead letter. */
+  readonly deadLetterId: string | null;
+  readonly ruleVersion: string;
+}
+
+/**
+ * The id a receiver sees (`webhook-id`, `Message-ID`): the same for every retry and replay of one
+ * (event, observer, action), so that a receiver can drop repeats. No `.` inside: Standard Webhooks signs `id.timestamp.body`.
+ */
+export function messageId(eventUid: string, observer: string, action: string): string {
+  const digest = createHash('sha256').update(`${eventUid}\n${observer}\n${action}`).digest('base64url');
+  return `msg_${digest.slice(0, 27)}`;
+}

@@ -1,0 +1,40 @@
+import type { EventRecord } from './event.ts';
+
+/**
+ * What a condition or template can see: the variables `event`, `new`, `old`, `changed` and `payload`, parsed from the
+ * event's text only when they are used. Made once per event and shared by all observers and actions.
+ */
+export interface Scope {
+  readonly record: EventRecord;
+}
+
+export interface CompiledExpression {
+  /** As written (a tree: the expression it stands for). */
+  readonly source: string;
+  /** @throws ExpressionError when it can't be evaluated on this event */
+  evaluate(scope: Scope): unknown;
+}
+
+/** How values are written into mixed text. A string that is one `${{ }}` keeps its type whatever the mode. */
+export type TemplateMode = 'plain' | 'html' | 'mrkdwn' | 'header';
+
+export interface Template {
+  /** @throws ExpressionError */
+  render(scope: Scope): unknown;
+  /** Like `render`, as text: null and missing become '', numbers keep their digits. @throws ExpressionError */
+  renderText(scope: Scope): string;
+  /** Like `render`, as JSON text with numbers digit for digit. @throws ExpressionError */
+  renderJson(scope: Scope): string;
+}
+
+/** A condition or template that can't be evaluated on this event; becomes a dead letter with reason `engine_fault`. */
+export class ExpressionError extends Error {
+  override readonly name = 'ExpressionError';
+  /** The expression as written. */
+  readonly expression: string;
+
+  constructor(message: string, expression: string, options?: ErrorOptions) {
+    super(message, options);
+    this.expression = expression;
+  }
+}

@@ -1,0 +1,183 @@
+import type { Operation } from './event.ts';
+import type { CompiledExpression, Template } from './expression.ts';
+import type { RetryPolicy } from './retry.ts';
+
+/** Where something stands in the file, for messages: 1-based. */
+export interface Position {
+  readonly line: number;
+  readonly column: number;
+}
+
+export type Source = TableSource | ChannelSource | TopicSource;
+
+export interface TableSource {
+  readonly kind: 'table';
+  readonly name: string;
+  readonly position: Position;
+  readonly schema: string;
+  readonly table: string;
+  readonly operations: readonly ('insert' | 'update' | 'delete' | 'truncate')[];
+  /** null: every column, also ones added later. */
+  readonly columns: readonly string[] | null;
+  /** SQL over `new`, `old` and the bare columns; trusted, evaluated inside the trigger. */
+  readonly where: string | null;
+  /** Column that names the tenant. */
+  readonly tenant: string | null;
+  /** false: the trigger never notifies, so writers may use PREPARE TRANSACTION; events wait for the next poll. */
+  readonly notify: boolean;
+  /** true: row-level ENABLE ALWAYS triggers, so that rows applied by logical replication are captured too. */
+  readonly replicated: boolean;
+}
+
+export interface ChannelSource {
+  readonly kind: 'channel';
+  readonly name: string;
+  readonly position: Position;
+  readonly channel: string;
+}
+
+export interface TopicSource {
+  readonly kind: 'topic';
+  readonly name: string;
+  readonly position: Position;
+  readonly topic: string;
+}
+
+export interface RateLimit {
+  readonly count: number;
+  readonly perMs: number;
+}
+
+export interface CircuitBreakerPolicy {
+  /** Share of failed attempts in the window that opens the breaker, in (0, 1]. */
+  readonly failureRate: number;
+  /** Attempts in the window before the rate means anything. */
+  readonly minimum: number;
+  readonly windowMs: number;
+  readonly openForMs: number;
+}
+
+interface DestinationCommon {
+  /** The name in the file, or for a literal URL its origin and path. Holds no secret. */
+  readonly name: string;
+  readonly position: Position;
+  /** One deadline for a whole attempt: DNS, connect, TLS, headers and body. */
+  readonly timeoutMs: number;
+  /** Attempts in flight at once, per process. */
+  readonly concurrency: number;
+  readonly retry: RetryPolicy;
+  readonly rateLimit: RateLimit | null;
+  readonly circuitBreaker: CircuitBreakerPolicy | null;
+}
+
+export interface WebhookDestination extends DestinationCommon {
+  readonly kind: 'webhook';
+  readonly url: string;
+  /** Standard Webhooks secrets, the newest first; empty: unsigned. */
+  readonly secrets: readonly string[];
+  /** Static request headers, lower-case names. Values may be secret. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export interface EmailDestination extends DestinationCommon {
+  readonly kind: 'email';
+  /** smtp:// or smtps:// URL, credentials inside. */
+  readonly smtp: string;
+  readonly from: string;
+}
+
+export interface SlackDestination extends DestinationCommon {
+  readonly kind: 'slack';
+  readonly auth:
+    | {
+        readonly kind: 'token';
+        readonly token: string /** API root, for tests and proxies. */;
+        readonly apiUrl: string | null;
+      }
+    | { readonly kind: 'incoming'; readonly webhookUrl: string };
+}
+
+export type Destination = WebhookDestination | EmailDestination | SlackDestination;
+export type DestinationKind = Destination['kind'];
+
+interface ActionCommon {
+  /** Unique within its observer. */
+  readonly name: string;
+  readonly position: Position;
+  readonly destination: Destination;
+  /** The action's own, or its destination's. */
+  readonly timeoutMs: number;
+  readonly retry: RetryPolicy;
+}
+
+export interface WebhookAction extends ActionCommon {
+  readonly kind: 'webhook';
+  /** null: the event envelope. */
+  readonly body: Template | null;
+  readonly headers: Readonly<Record<string, Template>>;
+}
+
+export interface EmailAction extends ActionCommon {
+  readonly kind: 'email';
+  readonly to: Template;
+  readonly cc: Template | null;
+  readonly bcc: Template | null;
+  readonly replyTo: Template | null;
+  readonly subject: Template;
+  readonly text: Template | null;
+  /** Values are HTML-escaped. */
+  readonly html: Template | null;
+}
+
+export interface SlackAction extends ActionCommon {
+  readonly kind: 'slack';
+  /** null for an incoming webhook, which has its channel built in. */
+  readonly channel: Template | null;
+  /** Values are mrkdwn-escaped. */
+  readonly text: Template | null;
+  readonly blocks: Template | null;
+}
+
+export type Action = WebhookAction | EmailAction | SlackAction;
+
+export interface Observer {
+  readonly name: string;
+  readonly position: Position;
+  readonly source: Source;
+  /** Operations it listens to: never empty. */
+  readonly on: readonly Operation[];
+  /** null: every event of the source. */
+  readonly when: CompiledExpression | null;
+  /** Deliveries with the same value to one destination go first in, first out. `key` means the event's key. */
+  readonly orderBy: CompiledExpression | null;
+  readonly actions: readonly Action[];
+  /** Hash of the rule as written: kept with every delivery and dead letter. */
+  readonly version: string;
+}
+
+export interface Settings {
+  /** host:port of the HTTP server; null: off. */
+  readonly listen: { readonly host: string; readonly port: number } | null;
+  readonly pollIntervalMs: number;
+  readonly instanceTimeoutMs: number;
+  readonly retention: { readonly eventsMs: number; readonly attemptsMs: number };
+  readonly environment: string | null;
+  /** Which attempts the history keeps. */
+  readonly attempts: 'all' | 'failures' | 'none';
+}
+
+/** observers.yaml, checked, with every reference resolved and every unit in milliseconds. Deeply frozen. */
+export interface Config {
+  /** For messages; null when it came from a typed object. */
+  readonly file: string | null;
+  readonly database: string;
+  readonly sources: ReadonlyMap<string, Source>;
+  /** Named ones and the literal URLs that actions use. */
+  readonly destinations: ReadonlyMap<string, Destination>;
+  readonly observers: ReadonlyMap<string, Observer>;
+  readonly settings: Settings;
+  /** Hash of all rules, without secrets: two instances with the same hash run the same rules. */
+  readonly version: string;
+  /** Every resolved secret value, for redaction in logs and dead letters. */
+  readonly secrets: readonly string[];
+}

@@ -1,0 +1,67 @@
+import type { EventRecord } from './event.ts';
+import type { DeadLetterReason } from './outcome.ts';
+
+/**
+ * What happens inside, as typed events: the only thing the stages say to the outside. Logs, metrics and the demo's live
+ * view subscribe; no stage holds a counter or a logger.
+ */
+export type TelemetryEvent =
+  | { readonly type: 'engine.started'; readonly sources: number; readonly observers: number; readonly tookMs: number }
+  | { readonly type: 'engine.stopping'; readonly reason: string }
+  | { readonly type: 'engine.stopped' }
+  | { readonly type: 'rules.loaded'; readonly version: string; readonly observers: number }
+  | { readonly type: 'rules.refused'; readonly message: string }
+  | { readonly type: 'database.unreachable'; readonly stage: string; readonly message: string }
+  | { readonly type: 'database.reached'; readonly stage: string; readonly afterMs: number }
+  | { readonly type: 'stage.failed'; readonly stage: string; readonly error: unknown }
+  | { readonly type: 'listener.connected' }
+  | { readonly type: 'listener.disconnected'; readonly message: string }
+  | { readonly type: 'listener.deaf' }
+  | { readonly type: 'routing.acquired' }
+  | { readonly type: 'routing.lost'; readonly reason: string }
+  | { readonly type: 'capture.drift'; readonly steps: readonly string[] }
+  | { readonly type: 'capture.notification'; readonly source: string; readonly bytes: number }
+  | EventsRouted
+  | { readonly type: 'decide.fault'; readonly event: EventRecord; readonly observer: string; readonly message: string }
+  | AttemptFinished
+  | { readonly type: 'delivery.released'; readonly count: number; readonly reason: string }
+  | { readonly type: 'delivery.fenced'; readonly count: number }
+  | { readonly type: 'delivery.rescued'; readonly count: number }
+  | { readonly type: 'breaker.changed'; readonly destination: string; readonly state: 'open' | 'half-open' | 'closed' }
+  | { readonly type: 'instance.suspended'; readonly silentMs: number }
+  | { readonly type: 'retention.dropped'; readonly partition: string };
+
+export interface EventsRouted {
+  readonly type: 'events.routed';
+  readonly events: readonly RoutedEvent[];
+}
+
+export interface RoutedEvent {
+  readonly record: EventRecord;
+  /** `observer/action` of each delivery it led to; empty when no observer fired. */
+  readonly deliveries: readonly { readonly observer: string; readonly action: string; readonly destination: string }[];
+}
+
+/** One attempt, wide: everything worth knowing about it in one record. */
+export interface AttemptFinished {
+  readonly type: 'attempt.finished';
+  readonly delivery: string;
+  readonly event: EventRecord;
+  readonly observer: string;
+  readonly action: string;
+  readonly destination: string;
+  readonly attempt: number;
+  readonly durationMs: number;
+  readonly outcome: 'delivered' | 'retry' | 'dead';
+  /** Set when `outcome` is `dead`. */
+  readonly reason: DeadLetterReason | null;
+  readonly status: number | null;
+  readonly errorClass: string | null;
+  readonly message: string | null;
+  /** Delay before the next attempt; null when there is none. */
+  readonly retryInMs: number | null;
+  /** True when this delivery replays a dead letter. */
+  readonly replay: boolean;
+}
+
+export type Telemetry = (event: TelemetryEvent) => void;

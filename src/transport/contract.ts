@@ -1,0 +1,145 @@
+/**
+ * Where events and deliveries live. The stages know only these interfaces and meet nowhere else: capture fills the log,
+ * decide moves a checkpoint over it and fills the queue, deliver empties the queue, recover looks after both.
+ *
+ * All methods may throw when the transport is away; callers wait and try again. All times are the transport's own clock:
+ * the clocks of the sidecars' hosts decide nothing.
+ */
+
+import type { Delivery } from '../domain/delivery.ts';
+import type { EventRecord } from '../domain/event.ts';
+import type { DeadLetterReason } from '../domain/outcome.ts';
+
+// --------------------------------------------------------------------------------------------------- capture
+
+export interface Notification {
+  readonly source: string;
+  readonly payload: string;
+}
+
+/** Opened by the one instance that records the notifications of channel sources. */
+export interface NotificationLog {
+  /** All of them or none; an empty batch only checks that the place is still held. */
+  record(notifications: readonly Notification[]): Promise<void>;
+  /** Never throws. */
+  close(): Promise<void>;
+}
+
+// ---------------------------------------------------------------------------------------------------- decide
+
+/** Opened by the one instance that routes; everything on it is lost together with its connection. */
+export interface RoutingSession {
+  /** Events not routed yet, in the order in which they are to be routed; empty when there are none. */
+  read(): Promise<readonly EventRecord[]>;
+  /**
+   * Atomically: the deliveries exist, and the events of the last `read` count as routed.
+   * @returns false when another router moved the checkpoint first: nothing was written, close this session
+   */
+  commit(decisions: Decisions): Promise<boolean>;
+  /** Dead letters whose condition is to be evaluated again, with their events. */
+  readReplays(): Promise<readonly ReplayRequest[]>;
+  commitReplay(request: ReplayRequest, decisions: Decisions): Promise<void>;
+  /**
+   * Says that this router is about to sleep, so that writers notify it from now on.
+   * @returns false when a writer that saw it awake has not ended yet: keep polling
+   */
+  fallAsleep(): Promise<boolean>;
+  wakeUp(): Promise<void>;
+  readonly asleep: boolean;
+  /** Never throws. */
+  close(): Promise<void>;
+}
+
+export interface Decisions {
+  readonly deliveries: readonly NewDelivery[];
+  readonly faults: readonly ConditionFault[];
+}
+
+export interface NewDelivery {
+  readonly event: EventRecord;
+  readonly observer: string;
+  readonly action: string;
+  readonly destination: string;
+  readonly orderingKey: string | null;
+  readonly ruleVersion: string;
+}
+
+/** A condition that could not be evaluated: a dead letter of (event, observer), without action. */
+export interface ConditionFault {
+  readonly event: EventRecord;
+  readonly observer: string;
+  readonly message: string;
+  readonly ruleVersion: string;
+}
+
+export interface ReplayRequest {
+  readonly deadLetterId: string;
+  readonly observer: string;
+  readonly event: EventRecord;
+}
+
+// --------------------------------------------------------------------------------------------------- deliver
+
+export interface DeliveryQueue {
+  claim(wanted: readonly ClaimWish[]): Promise<ClaimedBatch>;
+  /** Events too large to come along with their claim. */
+  loadEvent(delivery: Delivery): Promise<EventRecord | null>;
+  /** @returns ids of the deliveries that were settled; the others had been taken over by another instance */
+  settle(settlements: readonly Settlement[]): Promise<ReadonlySet<string>>;
+  /** Hands claims back unattempted, e.g. on shutdown; null: all of this instance. @returns how many */
+  release(ids: readonly string[] | null, delayMs: number): Promise<number>;
+}
+
+export interface ClaimWish {
+  readonly destination: string;
+  readonly slots: number;
+}
+
+export interface ClaimedBatch {
+  readonly claimed: readonly ClaimedDelivery[];
+  /** Milliseconds until the next delivery of the wanted destinations is due; null when none is waiting. */
+  readonly nextDueMs: number | null;
+}
+
+export interface ClaimedDelivery {
+  readonly delivery: Delivery;
+  /** null: large, load it when its turn comes. */
+  readonly event: EventRecord | null;
+}
+
+export interface Settlement {
+  readonly delivery: Delivery;
+  readonly kind: 'delivered' | 'retry' | 'dead';
+  /** When the attempt began: Unix milliseconds; null when there was none (a rule that is gone). */
+  readonly startedAt: number | null;
+  readonly durationMs: number;
+  /** Only for `retry`. */
+  readonly delayMs: number;
+  /** Only for `dead`. */
+  readonly reason: DeadLetterReason | null;
+  readonly status: number | null;
+  readonly errorClass: string | null;
+  readonly errorMessage: string | null;
+  readonly responseExcerpt: string | null;
+  /** Only for `dead`: what was to be sent, without secrets. */
+  readonly request: unknown;
+  /** Whether the history keeps this attempt. */
+  readonly keepAttempt: boolean;
+}
+
+// --------------------------------------------------------------------------------------------------- recover
+
+export interface InstanceRegistry {
+  /** Says that this instance is alive. @returns false when it was declared dead meanwhile and its claims are gone */
+  heartbeat(rulesVersion: string, routing: boolean): Promise<Heartbeat>;
+  /** Takes over the claims of instances whose heartbeat stopped. @returns how many */
+  rescue(timeoutMs: number): Promise<number>;
+  /** Deliveries for destinations that no rule names any more become dead letters. @returns how many */
+  buryOrphans(destinations: readonly string[]): Promise<number>;
+  deregister(): Promise<void>;
+}
+
+export interface Heartbeat {
+  /** No living instance has loaded other rules after this one did. */
+  readonly newestRules: boolean;
+}
