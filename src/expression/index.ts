@@ -1,0 +1,9 @@
+/** Conditions, condition trees and templates: everything in observers.yaml that is evaluated on an event. */
+export { compileCondition, compileExpression, fires } from './compile.ts';
+export { CompileError, type ValuePath } from './compile-error.ts';
+export { eventEnvelope } from './envelope.ts';
+export { changedColumns } from './json.ts';
+export { toText } from './print.ts';
+export { createScope } from './scope.ts';
+export { compileTemplate, isStaticTemplate } from './template.ts';
+export { compileTree } from './tree.ts';

@@ -1,0 +1,116 @@
+import type { EventRecord, JsonText } from '../domain/event.ts';
+import type { Scope } from '../domain/expression.ts';
+import { changedColumns, parseForEvaluation, parseForPrinting } from './json.ts';
+
+/** The variables that hold JSON from the database. */
+export type JsonVariable = 'new' | 'old' | 'payload' | 'context';
+
+/** The variables of one event. Nothing is parsed before an expression asks, and then once for all of them. */
+export function createScope(record: EventRecord): Scope {
+  return new EventScope(record);
+}
+
+/** The lazy scope behind a Scope: itself when `createScope` made it. */
+export function eventScope(scope: Scope): EventScope {
+  return scope instanceof EventScope ? scope : new EventScope(scope.record);
+}
+
+/** What `event` is in an expression. A class of its own, so that a misspelt field is found at load. */
+export class EventView {
+  readonly #scope: EventScope;
+
+  constructor(scope: EventScope) {
+    this.#scope = scope;
+  }
+
+  get id(): string {
+    return this.#scope.record.uid;
+  }
+  get source(): string {
+    return this.#scope.record.source;
+  }
+  get operation(): string {
+    return this.#scope.record.operation;
+  }
+  get table(): string | null {
+    const { schema, table } = this.#scope.record;
+    return table === null ? null : schema === null ? table : `${schema}.${table}`;
+  }
+  get key(): string | null {
+    return this.#scope.record.key;
+  }
+  get tenant(): string | null {
+    return this.#scope.record.tenant;
+  }
+  get at(): string {
+    return this.#scope.record.at;
+  }
+  get context(): unknown {
+    return this.#scope.value('context') ?? {};
+  }
+
+  toJSON(): Record<string, unknown> {
+    const { id, source, operation, table, key, tenant, at } = this;
+    return { id, source, operation, table, key, tenant, at, context: this.#scope.exact('context') ?? {} };
+  }
+}
+
+/** cel-js reads variables as properties, so getters make them lazy without a copy per evaluation. */
+export class EventScope implements Scope {
+  readonly record: EventRecord;
+  readonly #values = new Map<JsonVariable, unknown>();
+  readonly #exact = new Map<JsonVariable, unknown>();
+  #event: EventView | undefined;
+  #changed: readonly string[] | undefined;
+
+  constructor(record: EventRecord) {
+    this.record = record;
+  }
+
+  get event(): EventView {
+    this.#event ??= new EventView(this);
+    return this.#event;
+  }
+  get new(): unknown {
+    return this.value('new');
+  }
+  get old(): unknown {
+    return this.value('old');
+  }
+  get payload(): unknown {
+    return this.value('payload');
+  }
+  get changed(): readonly string[] {
+    const { operation, old, new: current } = this.record;
+    this.#changed ??= operation === 'update' ? changedColumns(old, current) : [];
+    return this.#changed;
+  }
+
+  text(name: JsonVariable): JsonText | null {
+    return this.record[name];
+  }
+
+  value(name: JsonVariable): unknown {
+    return memoize(this.#values, name, this.record[name], parseForEvaluation);
+  }
+
+  /** As `value`, with every number as PostgreSQL printed it. */
+  exact(name: JsonVariable): unknown {
+    return memoize(this.#exact, name, this.record[name], parseForPrinting);
+  }
+}
+
+function memoize(
+  cache: Map<JsonVariable, unknown>,
+  name: JsonVariable,
+  text: JsonText | null,
+  read: (text: JsonText) => unknown,
+): unknown {
+  if (text === null) return null;
+  let value = cache.get(name);
+  if (value === undefined) {
+    value = read(text);
+    cache.set(name, value);
+  }
+  return value;
+}
