@@ -1,0 +1,82 @@
+import type { CompiledExpression, Template, TemplateMode } from '../domain/expression.ts';
+import {
+  CompileError,
+  compileCondition,
+  compileExpression,
+  compileTemplate,
+  compileTree,
+} from '../expression/index.ts';
+import type { Field } from './field.ts';
+import type { Path } from './pointer.ts';
+import type { Substitution } from './variables.ts';
+
+/** Conditions, ordering keys and templates, with their errors at the character in the file. */
+
+export function readCondition(field: Field): CompiledExpression | null {
+  const { value } = field;
+  if (typeof value === 'string') return value === '' ? null : compiled(field, () => compileCondition(value));
+  return field.present && typeof value === 'object' ? compiled(field, () => compileTree(value)) : null;
+}
+
+export function readOrderBy(field: Field): CompiledExpression | null {
+  const text = field.text();
+  if (text === undefined) return null;
+  // `key` is so common that it has a word of its own.
+  return compiled(field, () => compileExpression(text === 'key' ? 'event.key' : text));
+}
+
+export function readTemplate(field: Field, mode: TemplateMode): Template | null {
+  if (field.value === undefined) return null;
+  return compiled(field, () => compileTemplate(field.value, mode));
+}
+
+function compiled<T>(field: Field, compile: () => T): T | null {
+  try {
+    return compile();
+  } catch (error) {
+    if (!(error instanceof CompileError)) throw error;
+    reportCompileError(field, error);
+    return null;
+  }
+}
+
+function reportCompileError(field: Field, error: CompileError): void {
+  const { document, problems } = field.draft;
+  let place = field;
+  for (const step of error.path) place = place.get(step);
+  const { substitutions } = place;
+  const offset = writtenOffset(substitutions, error.offset);
+  const position =
+    typeof place.written === 'string' && (error.offset > 0 || error.path.length === 0)
+      ? document.characterPosition(place.path, offset)
+      : place.keyPosition;
+  // The message may quote the expression, and that may hold what a variable held.
+  const everything = [...allSubstitutions(field, error.path)];
+  const quotes = everything.some(({ from, value }) => from !== 'escape' && quoting(error).includes(value));
+  if (quotes) problems.add(position, `\`${field.label}\` does not compile once its variables are filled in`);
+  else problems.add(position, error.message, error.hint);
+}
+
+function quoting(error: CompileError): string {
+  return `${error.message} ${error.hint ?? ''}`;
+}
+
+function* allSubstitutions(field: Field, path: Path): Generator<Substitution> {
+  let place = field;
+  yield* place.substitutions;
+  for (const step of path) {
+    place = place.get(step);
+    yield* place.substitutions;
+  }
+}
+
+/** From an offset in the text with variables filled in to one in the text as written. */
+function writtenOffset(substitutions: readonly Substitution[], offset: number): number {
+  let shift = 0;
+  for (const { start, value, writtenStart, writtenEnd } of substitutions) {
+    if (offset < start) break;
+    if (offset < start + value.length) return writtenStart;
+    shift = writtenEnd - (start + value.length);
+  }
+  return offset + shift;
+}

@@ -1,0 +1,12 @@
+/** observers.yaml → frozen, typed configuration with every reference resolved and every unit in milliseconds. */
+export type {
+  ActionInput,
+  ConfigInput,
+  DeliveryInput,
+  DestinationInput,
+  ObserverInput,
+  SettingsInput,
+  SourceInput,
+} from './input.ts';
+export { defineConfig, type LoadOptions, loadConfig, type ParseOptions, parseConfig } from './load.ts';
+export { durationHint, formatDuration, parseDuration, parseRate, rateHint } from './units.ts';

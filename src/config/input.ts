@@ -1,0 +1,218 @@
+import { ConfigError } from '../domain/errors.ts';
+
+/**
+ * observers.yaml as a plain object, for programs that embed pg-observers. `${VAR}` and `${{ }}` mean in it what they mean in
+ * the file; durations are texts like `10s`, rates like `100/s`.
+ */
+export interface ConfigInput {
+  /** Version of this format. */
+  readonly version: 1;
+  /** postgres:// URL. Default: the environment variable DATABASE_URL. */
+  readonly database?: string;
+  /** Where events come from, by name. */
+  readonly sources?: Readonly<Record<string, SourceInput>>;
+  /** Where deliveries go, by name. */
+  readonly destinations?: Readonly<Record<string, DestinationInput>>;
+  /** The rules, by name. */
+  readonly observers?: Readonly<Record<string, ObserverInput>>;
+  /** For every destination that does not say otherwise. */
+  readonly defaults?: DeliveryInput;
+  readonly settings?: SettingsInput;
+}
+
+export type SourceInput = TableSourceInput | ChannelSourceInput | TopicSourceInput;
+
+export interface TableSourceInput {
+  /** `public.orders`, `orders` (schema public), `"My Schema"."Orders"`. */
+  readonly table: string;
+  /** Default: insert, update and delete. */
+  readonly operations?: readonly ('insert' | 'update' | 'delete' | 'truncate')[];
+  /** Columns to capture. Default: all, also ones added later. */
+  readonly columns?: readonly string[];
+  /** SQL over `new`, `old` and the bare columns, evaluated in the trigger. */
+  readonly where?: string;
+  /** Column that names the tenant. */
+  readonly tenant?: string;
+  /** false: events wait for the next poll, and writers may use PREPARE TRANSACTION. Default: true. */
+  readonly notify?: boolean;
+  /** Capture rows applied by logical replication too. Default: false. */
+  readonly replicated?: boolean;
+}
+
+export interface ChannelSourceInput {
+  /** Channel of your own NOTIFY, at most 63 bytes. */
+  readonly channel: string;
+}
+
+export interface TopicSourceInput {
+  /** Topic of `select observers.emit('topic', '{…}')`. */
+  readonly topic: string;
+}
+
+/** How a destination wants to be treated. */
+export interface DeliveryInput {
+  /** One deadline for a whole attempt, 1ms to 10m. Default: 15s. */
+  readonly timeout?: string;
+  /** Attempts in flight at once, per process, 1 to 10000. Default: 20. */
+  readonly concurrency?: number;
+  /** `100/s`, `6000/m`, `10/h`. Default: no limit. */
+  readonly rate_limit?: string;
+  readonly retry?: RetryInput;
+  readonly circuit_breaker?: CircuitBreakerInput;
+}
+
+/** Exponential backoff with jitter. */
+export interface RetryInput {
+  /** Attempts in all, the first one included, 1 to 100. Default: 8. */
+  readonly attempts?: number;
+  /** Delay before the second attempt, 1ms to 1d. Default: 1s. */
+  readonly initial?: string;
+  /** Each further delay is this many times the one before, 1 to 100. Default: 2. */
+  readonly factor?: number;
+  /** No delay is longer, 1ms to 1d. Default: 5m. */
+  readonly max?: string;
+  /** `full`: a random share of the delay. Default: full. */
+  readonly jitter?: 'full' | 'none';
+}
+
+/** Stops trying a destination that keeps failing; off unless declared. */
+export interface CircuitBreakerInput {
+  /** Share of failed attempts that opens the breaker, above 0, at most 1. Default: 0.5. */
+  readonly failure_rate?: number;
+  /** Attempts in the window before the rate means anything, 1 to 100000. Default: 10. */
+  readonly minimum?: number;
+  /** How far back the rate looks, 1s to 1h. Default: 30s. */
+  readonly window?: string;
+  /** How long it stays open before a probe, 100ms to 1h. Default: 10s. */
+  readonly open_for?: string;
+}
+
+export type DestinationInput = DeliveryInput &
+  ({ readonly webhook: WebhookInput } | { readonly email: EmailInput } | { readonly slack: SlackInput });
+
+export interface WebhookInput {
+  /** http:// or https:// URL. */
+  readonly url: string;
+  /** `whsec_` and base64 of 24 to 64 random bytes; a list signs with each (rotation, newest first). */
+  readonly secret?: string | readonly string[];
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export interface EmailInput {
+  /** smtp:// or smtps:// URL, credentials inside. */
+  readonly smtp: string;
+  /** `Orders <orders@example.com>` */
+  readonly from: string;
+}
+
+export type SlackInput =
+  | {
+      /** Bot token with the scope chat:write. */
+      readonly token: string;
+      /** Root of the Slack API, for proxies and tests. */
+      readonly api_url?: string;
+    }
+  | {
+      /** URL of an incoming webhook. */
+      readonly webhook_url: string;
+    };
+
+export interface ObserverInput {
+  /** Name of a source. */
+  readonly source: string;
+  /** Operations it listens to. Default: all that the source captures. */
+  readonly on?: readonly ('insert' | 'update' | 'delete' | 'truncate' | 'read' | 'notify' | 'emit')[];
+  /** Condition: an expression (CEL) or a tree. Default: every event. */
+  readonly when?: string | Readonly<Record<string, unknown>>;
+  /** `key`, or an expression: deliveries with the same value to one destination go first in, first out. */
+  readonly order_by?: string;
+  readonly actions: readonly ActionInput[];
+}
+
+export type ActionInput = WebhookActionInput | EmailActionInput | SlackActionInput;
+
+interface ActionCommonInput {
+  /** Unique within the observer. Default: kind and position, `webhook-1`. */
+  readonly name?: string;
+  /** The destination's, unless given here. */
+  readonly timeout?: string;
+  /** Merged over the destination's. */
+  readonly retry?: RetryInput;
+}
+
+export interface WebhookActionInput extends ActionCommonInput {
+  /** Name of a webhook destination, or an http(s) URL. */
+  readonly webhook: string;
+  /** The request body, as JSON. Default: the event envelope. */
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** `text` or `html`, or both. */
+export interface EmailActionInput extends ActionCommonInput {
+  /** Name of an email destination. */
+  readonly email: string;
+  readonly to: string | readonly string[];
+  readonly cc?: string | readonly string[];
+  readonly bcc?: string | readonly string[];
+  readonly reply_to?: string;
+  readonly subject: string;
+  readonly text?: string;
+  /** Inserted values are escaped. */
+  readonly html?: string;
+}
+
+/** `text` or `blocks`, or both. */
+export interface SlackActionInput extends ActionCommonInput {
+  /** Name of a slack destination. */
+  readonly slack: string;
+  /** Channel id or `#name`; required with a token, built into an incoming webhook. */
+  readonly channel?: string;
+  /** Inserted values are escaped as mrkdwn. */
+  readonly text?: string;
+  /** Block Kit blocks. */
+  readonly blocks?: readonly unknown[] | string;
+}
+
+/** The program itself. Each also by environment variable (PG_OBSERVERS_LISTEN, …), which wins. */
+export interface SettingsInput {
+  /** `host:port` of the HTTP server, or `off`. Default: 127.0.0.1:7420. */
+  readonly listen?: string;
+  /** How often to look for events when nothing woke the router, 10ms to 1h. Default: 1s. */
+  readonly poll_interval?: string;
+  /** An instance silent for this long is taken for dead, 100ms to 1h. Default: 10s. */
+  readonly instance_timeout?: string;
+  /** How long to keep the past, 1s to 3650d. Default: 7d each. */
+  readonly retention?: { readonly events?: string; readonly attempts?: string };
+  /** Kept in the database too, so that a clone of it does not act as the original. */
+  readonly environment?: string;
+  /** Which attempts the history keeps. Default: all. */
+  readonly attempts?: 'all' | 'failures' | 'none';
+}
+
+/**
+ * The object as JSON, which is YAML. What JSON would drop or bend in silence (a function as condition, say, would leave an
+ * observer that fires on everything) is refused.
+ */
+export function serialize(input: ConfigInput): string {
+  try {
+    return JSON.stringify(input, refuseUnwritable, 2) ?? 'null';
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    throw refusal("the configuration object can't be written as JSON: it contains itself, or something that throws");
+  }
+}
+
+function refuseUnwritable(key: string, value: unknown): unknown {
+  const unwritable = ['function', 'symbol', 'bigint'].includes(typeof value);
+  if (unwritable || (typeof value === 'number' && !Number.isFinite(value))) {
+    throw refusal(`\`${key}\` is a ${unwritable ? typeof value : 'number that JSON does not have'}`);
+  }
+  return value;
+}
+
+function refusal(message: string): ConfigError {
+  return new ConfigError([
+    { file: 'config', line: 1, column: 1, message, hint: 'use plain data: text, numbers, lists, objects' },
+  ]);
+}

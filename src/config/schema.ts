@@ -1,0 +1,162 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${…} is the format's own syntax here
+import {
+  actionDefinition,
+  circuitBreakerDefinition,
+  delivery,
+  destinationDefinition,
+  retryDefinition,
+} from './schema-delivery.ts';
+import {
+  duration,
+  durationDefinition,
+  flag,
+  type JsonSchema,
+  named,
+  rateDefinition,
+  record,
+  text,
+} from './schema-values.ts';
+
+/**
+ * The format of observers.yaml as JSON Schema draft-07: one truth for `validate` and for completion and hover texts in
+ * editors. schema/observers.schema.json is written from it by `npm run schema`.
+ */
+
+/** Keys of a source that belong to a table. */
+export const tableKeys: JsonSchema = {
+  operations: {
+    description: 'Which changes to capture.',
+    type: 'array',
+    items: { enum: ['insert', 'update', 'delete', 'truncate'] },
+    minItems: 1,
+    uniqueItems: true,
+    default: ['insert', 'update', 'delete'],
+  },
+  columns: {
+    description: 'Columns to capture. Leave out what receivers must not see. Default: all, also ones added later.',
+    type: 'array',
+    items: { type: 'string', minLength: 1 },
+    minItems: 1,
+    uniqueItems: true,
+  },
+  where: text(
+    'SQL over `new`, `old` and the bare columns, evaluated in the trigger: rows for which it is not true are not captured.',
+    {
+      examples: ['total > 0'],
+    },
+  ),
+  tenant: text('Column that names the tenant.'),
+  notify: flag(
+    'Wake the router on commit. `false`: events wait for the next poll, and writers may use PREPARE TRANSACTION.',
+    true,
+  ),
+  replicated: flag('Capture rows applied by logical replication too (row-level triggers, ENABLE ALWAYS).', false),
+};
+
+const notOfTables = { properties: Object.fromEntries(Object.keys(tableKeys).map((key) => [key, false])) };
+
+const sourceDefinition = record(
+  'Where events come from: exactly one of `table`, `channel` and `topic`.',
+  {
+    table: text('Table whose changes are captured by triggers that `apply` installs.', {
+      examples: ['public.orders', 'orders', '"My Schema"."Orders"'],
+    }),
+    channel: text(
+      'Channel of your own NOTIFY; payloads are JSON or text. Postgres keeps no notification for an absent listener.',
+    ),
+    topic: text("Topic of `select observers.emit('topic', '{…}')`: durable, in your transaction."),
+    ...tableKeys,
+  },
+  {
+    oneOf: [{ required: ['table'] }, { required: ['channel'] }, { required: ['topic'] }],
+    // biome-ignore lint/suspicious/noThenProperty: a JSON Schema keyword
+    allOf: ['channel', 'topic'].map((kind) => ({ if: { required: [kind] }, then: notOfTables })),
+  },
+);
+
+const observerDefinition = record(
+  'When what happens at a source, and what to do then.',
+  {
+    source: text('Name of a source.'),
+    on: {
+      description: 'Operations it listens to. Default: all that the source captures. `read` comes from backfills.',
+      type: 'array',
+      items: { enum: ['insert', 'update', 'delete', 'truncate', 'read', 'notify', 'emit'] },
+      minItems: 1,
+      uniqueItems: true,
+    },
+    when: {
+      description:
+        'Condition: an expression (CEL) or a tree. Variables: event, new, old, changed, payload. Default: every event.',
+      type: ['string', 'object'],
+      minLength: 1,
+      examples: [
+        '"status" in changed && new.status == "paid"',
+        { all: [{ changed: 'status' }, { 'new.status': 'paid' }] },
+      ],
+    },
+    order_by: text(
+      '`key`, or an expression: deliveries with the same value to one destination go first in, first out.',
+      {
+        examples: ['key', 'new.customer_id'],
+      },
+    ),
+    actions: {
+      description: 'What to do, each on its own: one that fails does not hold up the others.',
+      type: 'array',
+      minItems: 1,
+      items: { $ref: '#/definitions/action' },
+    },
+  },
+  { required: ['source', 'actions'] },
+);
+
+const settings = record('The program itself. Each also by environment variable (PG_OBSERVERS_LISTEN, …), which wins.', {
+  listen: text('`host:port` of the HTTP server (health, metrics, API, dashboard), or `off`.', {
+    default: '127.0.0.1:7420',
+  }),
+  poll_interval: duration('How often to look for events when nothing woke the router.', { default: '1s' }),
+  instance_timeout: duration('An instance silent for this long is taken for dead, and its work handed on.', {
+    default: '10s',
+  }),
+  retention: record('How long to keep the past.', {
+    events: duration('The event log.', { default: '7d' }),
+    attempts: duration('The history of attempts.', { default: '7d' }),
+  }),
+  environment: text('Kept in the database too: a database cloned from `production` refuses to run as `staging`.', {
+    pattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$|^\\$\\{',
+    errorMessage: 'Letters, digits, `_`, `-` and `.`, at most 63',
+    examples: ['production'],
+  }),
+  attempts: { description: 'Which attempts the history keeps.', enum: ['all', 'failures', 'none'], default: 'all' },
+});
+
+export const schema: JsonSchema = {
+  $schema: 'http://json-schema.org/draft-07/schema#',
+  title: 'observers.yaml',
+  ...record(
+    'pg-observers: what to observe in PostgreSQL and what to do about it.',
+    {
+      version: { description: 'Version of this format.', enum: [1] },
+      database: text('postgres:// URL. Default: the environment variable DATABASE_URL.', {
+        examples: ['${DATABASE_URL}'],
+      }),
+      sources: named('Where events come from, by name.', 'source'),
+      destinations: named('Where deliveries go, by name.', 'destination'),
+      observers: named('The rules, by name.', 'observer'),
+      defaults: record('For every destination that does not say otherwise.', delivery),
+      settings,
+    },
+    { required: ['version'] },
+  ),
+  definitions: {
+    duration: durationDefinition,
+    rate: rateDefinition,
+    retry: retryDefinition,
+    circuit_breaker: circuitBreakerDefinition,
+    source: sourceDefinition,
+    destination: destinationDefinition,
+    action: actionDefinition,
+    observer: observerDefinition,
+  },
+};

@@ -1,0 +1,79 @@
+import type { Settings } from '../domain/rules.ts';
+import type { Field } from './field.ts';
+import { listed } from './suggestions.ts';
+import { readUrl } from './urls.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const second = 1_000;
+const hour = 3_600 * second;
+const day = 24 * hour;
+
+/** Settings of the file, each replaced by the environment variable PG_OBSERVERS_<PATH> when that is set. */
+export function readSettings(field: Field, env: Environment): Settings {
+  const setting = (...path: readonly string[]): Field => {
+    const place = path.reduce((parent, key) => parent.get(key), field);
+    const variable = `PG_OBSERVERS_${path.join('_').toUpperCase()}`;
+    const value = Object.hasOwn(env, variable) ? env[variable] : undefined;
+    return value === undefined || value === '' ? place : place.replacedBy(variable, value);
+  };
+  return Object.freeze({
+    listen: readListen(setting('listen')),
+    pollIntervalMs: setting('poll_interval').duration(10, hour) ?? second,
+    instanceTimeoutMs: setting('instance_timeout').duration(100, hour) ?? 10 * second,
+    retention: Object.freeze({
+      eventsMs: setting('retention', 'events').duration(second, 3_650 * day) ?? 7 * day,
+      attemptsMs: setting('retention', 'attempts').duration(second, 3_650 * day) ?? 7 * day,
+    }),
+    environment: readEnvironment(setting('environment')),
+    attempts: readAttempts(setting('attempts')),
+  });
+}
+
+const listenHint = 'write 127.0.0.1:7420, [::1]:7420 or off';
+
+function readListen(field: Field): Settings['listen'] {
+  const text = field.text() ?? '127.0.0.1:7420';
+  if (text === 'off') return null;
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]/]+)):(\d{1,5})$/.exec(text);
+  const [host, port] = [match?.[1] ?? match?.[2], Number(match?.[3])];
+  if (host !== undefined && port <= 65_535) return Object.freeze({ host, port });
+  field.refuse(`\`${field.label}\` is not host:port`, listenHint);
+  return null;
+}
+
+function readEnvironment(field: Field): string | null {
+  const text = field.text() ?? null;
+  if (text === null || /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/.test(text)) return text;
+  field.refuse(`\`${field.label}\` is not a name`, 'letters, digits, `_`, `-` and `.`, at most 63');
+  return null;
+}
+
+const choices = ['all', 'failures', 'none'] as const;
+
+function readAttempts(field: Field): Settings['attempts'] {
+  if (!field.present) return 'all';
+  const choice = choices.find((candidate) => candidate === field.text());
+  if (choice === undefined) field.refuse(`\`${field.label}\` must be ${listed(choices)}`);
+  return choice ?? 'all';
+}
+
+/** The database asked for, or that of the file, or DATABASE_URL. */
+export function readDatabase(root: Field, env: Environment, other: string | undefined): string {
+  const written = root.get('database');
+  if (other !== undefined) return checkedDatabase(written.replacedBy('database', other));
+  // A `database` that was refused has a problem of its own, and so has a file that is no mapping.
+  if (written.written !== undefined || root.entries().length === 0) return checkedDatabase(written);
+  const fallback = Object.hasOwn(env, 'DATABASE_URL') ? env.DATABASE_URL : undefined;
+  if (fallback !== undefined && fallback !== '') return checkedDatabase(written.replacedBy('DATABASE_URL', fallback));
+  root.refuseKey(
+    'there is no database',
+    'set the environment variable DATABASE_URL, or write `database: postgres://…`',
+  );
+  return '';
+}
+
+function checkedDatabase(field: Field): string {
+  readUrl(field, 'postgres');
+  return field.text() ?? '';
+}

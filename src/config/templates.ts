@@ -1,0 +1,40 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${…} is the format's own syntax here
+import { childOf, type WrittenDocument } from './document.ts';
+import { type Path, pointerOf } from './pointer.ts';
+import type { Problems } from './problems.ts';
+import { actionKeys } from './schema-delivery.ts';
+
+const evaluated: ReadonlySet<string> = new Set(Object.values(actionKeys).flatMap((keys) => Object.keys(keys)));
+
+/** Refuses `${{ }}` where nothing evaluates it: it would be sent, or connected to, as it stands. */
+export function refuseStrayTemplates(document: WrittenDocument, problems: Problems): void {
+  const visit = (value: unknown, path: Path): void => {
+    if (isTemplatePlace(path)) return;
+    if (typeof value === 'string') {
+      const offset = value.indexOf('${{');
+      if (offset < 0) return;
+      const key = String(path.findLast((step) => typeof step === 'string') ?? '');
+      const hint = isExpression(path) ? 'it is an expression already: write it without ${{ }}' : null;
+      problems.add(document.characterPosition(path, offset), `templates are not supported in \`${key}\``, hint);
+      problems.refuse(pointerOf(path));
+      return;
+    }
+    if (Array.isArray(value))
+      value.forEach((item, i) => {
+        visit(item, [...path, i]);
+      });
+    else if (value !== null && typeof value === 'object') {
+      for (const key of Object.keys(value)) visit(childOf(value, key), [...path, key]);
+    }
+  };
+  visit(document.value, []);
+}
+
+/** observers.<name>.actions.<i>.<key> */
+function isTemplatePlace(path: Path): boolean {
+  return path.length === 5 && path[0] === 'observers' && path[2] === 'actions' && evaluated.has(String(path[4]));
+}
+
+function isExpression(path: Path): boolean {
+  return path[0] === 'observers' && (path[2] === 'when' || path[2] === 'order_by');
+}

@@ -1,0 +1,25 @@
+/**
+ * Keys that the format will have and this version does not build. Named here, so that a reader of a later version's
+ * documentation is told so, instead of "did you mean …?".
+ */
+export const unsupportedKeys: ReadonlySet<string> = new Set([
+  '<<',
+  'archive',
+  'attachments',
+  'batch',
+  'digest',
+  'ingest',
+  'jetstream',
+  'log',
+  'lookup',
+  'mode',
+  'module',
+  'nats',
+  'oauth2',
+  'opentelemetry',
+  'proxy',
+  'redis',
+  'sql',
+  'thread_key',
+  'url_query',
+]);

@@ -1,0 +1,44 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${…} is the format's own syntax here
+import { expect, test } from 'vitest';
+import { parseConfig } from '../../src/config/index.ts';
+import { messagesOf, parse } from './support.ts';
+
+test('an environment variable wins over a setting of the file', () => {
+  const yaml = 'version: 1\nsettings: { listen: 127.0.0.1:1, poll_interval: 5s, retention: { events: 1d } }\n';
+  const { settings } = parse(yaml, {
+    PG_OBSERVERS_LISTEN: '[::1]:8080',
+    PG_OBSERVERS_INSTANCE_TIMEOUT: '',
+    PG_OBSERVERS_RETENTION_EVENTS: '2d',
+    PG_OBSERVERS_RETENTION_ATTEMPTS: '3h',
+    PG_OBSERVERS_ENVIRONMENT: 'staging',
+    PG_OBSERVERS_ATTEMPTS: 'failures',
+  });
+  expect(settings).toEqual({
+    listen: { host: '::1', port: 8080 },
+    pollIntervalMs: 5_000,
+    instanceTimeoutMs: 10_000,
+    retention: { eventsMs: 172_800_000, attemptsMs: 10_800_000 },
+    environment: 'staging',
+    attempts: 'failures',
+  });
+  expect(parse('version: 1\nsettings: { listen: off }\n').settings.listen).toBeNull();
+  expect(messagesOf(yaml, { PG_OBSERVERS_POLL_INTERVAL: '1' })).toEqual([
+    'observers.yaml:2:49  `PG_OBSERVERS_POLL_INTERVAL` has no unit  (write a number and a unit: 500ms, 10s, 5m, 2h, 7d)',
+  ]);
+});
+
+test('without `database` and DATABASE_URL it says so', () => {
+  expect(messagesOf('version: 1\n', { DATABASE_URL: '' })).toEqual([
+    'observers.yaml:1:1  there is no database  (set the environment variable DATABASE_URL, or write `database: postgres://…`)',
+  ]);
+});
+
+test('another database can be asked for, whatever the file says', () => {
+  const text = 'version: 1\ndatabase: ${NOT_SET}\n';
+  const options = { file: 'observers.yaml', env: {} };
+  const config = parseConfig(text, { ...options, database: 'postgres://u:hunter22@other/db' });
+  expect(config).toMatchObject({ database: 'postgres://u:hunter22@other/db', secrets: ['hunter22'] });
+  expect(() => parseConfig(text, { ...options, database: 'nowhere' })).toThrow(
+    'observers.yaml:2:11  `database` is not a postgres:// URL',
+  );
+});
