@@ -1,0 +1,81 @@
+import type { SMTPPoolSentMessageInfo } from 'nodemailer/lib/smtp-pool';
+import type { Failure, Outcome } from '../../domain/outcome.ts';
+import { excerptOf } from '../excerpt.ts';
+import { networkFault } from '../network-fault.ts';
+import { delivered, rejected, retry, unreachable } from '../outcomes.ts';
+
+type Redact = (text: string) => string;
+
+/** What nodemailer puts on its errors. */
+interface SmtpError {
+  readonly code: string | null;
+  readonly command: string | null;
+  /** The reply, when the server gave one. */
+  readonly response: string | null;
+  readonly responseCode: number | null;
+}
+
+/**
+ * The server took the mail, for at least one recipient. Those it refused stand in the excerpt: the mail can't be sent
+ * again without writing to the others twice, so this is no failure, but it must be seen.
+ */
+export function acceptedOutcome(info: SMTPPoolSentMessageInfo, redact: Redact): Outcome {
+  const response = info.response ?? '';
+  const refused = (info.rejected ?? []).map((recipient, index) => {
+    const reply = readSmtpError(info.rejectedErrors?.[index]).response;
+    return reply === null ? recipient : `${recipient} (${reply})`;
+  });
+  const excerpt = refused.length === 0 ? response : `refused for ${refused.join(', ')}; ${response}`;
+  return delivered(replyCode(response), excerptOf(excerpt, redact));
+}
+
+/**
+ * - 4yz: retried; 5yz: rejected (RFC 5321 §4.2.1)
+ * - 503 (bad sequence of commands) speaks of the session and not of the mail: retried
+ * - failed authentication (535 and the like): retried. The mail is not at fault, and while a password is being changed
+ *   every event would go straight to the dead letters
+ * - every recipient refused: by code; one that was only deferred makes the whole a retry
+ */
+export function failedOutcome(error: unknown, host: string, redact: Redact): Outcome {
+  const smtp = readSmtpError(error);
+  const { responseCode: status, response } = smtp;
+  const responseExcerpt = response === null ? null : excerptOf(response, redact);
+  if (status !== null && status >= 400) {
+    const message = `${host} refused with ${redact(response ?? String(status))}${smtp.command === null ? '' : ` (to ${smtp.command})`}`;
+    const failure: Failure = { errorClass: `smtp_${status}`, message, status, responseExcerpt };
+    return status < 500 || status === 503 || smtp.code === 'EAUTH' ? retry(failure) : rejected(failure);
+  }
+  const failure = { message: redact(`${host}: ${messageOf(error)}`), status, responseExcerpt };
+  switch (smtp.code) {
+    case 'EAUTH':
+    case 'ENOAUTH':
+    case 'EOAUTH2':
+      return retry({ errorClass: 'auth', ...failure });
+    case 'EENVELOPE':
+    case 'EMESSAGE':
+      return rejected({ errorClass: 'invalid_message', ...failure });
+    case 'EPROTOCOL':
+      return retry({ errorClass: 'protocol', ...failure });
+    default:
+      return unreachable(host, networkFault(error), status, responseExcerpt);
+  }
+}
+
+function readSmtpError(error: unknown): SmtpError {
+  const { code, command, response, responseCode } = (error ?? {}) as Record<string, unknown>;
+  return {
+    code: typeof code === 'string' ? code : null,
+    command: typeof command === 'string' ? command : null,
+    response: typeof response === 'string' ? response : null,
+    responseCode: typeof responseCode === 'number' ? responseCode : null,
+  };
+}
+
+function replyCode(response: string): number | null {
+  const code = /^\d{3}/.exec(response);
+  return code === null ? null : Number(code[0]);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

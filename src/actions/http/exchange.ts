@@ -1,0 +1,111 @@
+import type { Dispatcher } from 'undici';
+import type { Connection } from './connection.ts';
+
+/** An answer is read to its end up to here, so that the connection can be used again; a longer one costs the connection. */
+const drainedBytes = 64 * 1024;
+
+export interface HttpPost {
+  /** Path and query. */
+  readonly path: string;
+  readonly headers: Record<string, string>;
+  readonly body: Buffer;
+  /** How much of the answer is kept. */
+  readonly keepBytes: number;
+}
+
+export interface HttpReply {
+  /** `timed-out`: by the signal. `failed`: see `error`. Both may have a status already. */
+  readonly end: 'complete' | 'timed-out' | 'failed';
+  readonly status: number | null;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  /** The beginning of the answer, at most `keepBytes`. */
+  readonly body: Buffer;
+  readonly error: Error | null;
+}
+
+const nothing = Buffer.alloc(0);
+
+/**
+ * One POST and its answer, settled once: by the end of the answer, by a fault, or by the signal, whichever is first.
+ *
+ * A handler for undici's `dispatch` and not its `request`: that one makes a stream of every answer, and does not hear the
+ * signal at all while a connection is being made.
+ */
+export class Exchange implements Dispatcher.DispatchHandler {
+  /** null until it has begun. */
+  connection: Connection | null = null;
+  readonly #post: HttpPost;
+  readonly #signal: AbortSignal;
+  readonly #onSettled: (reply: HttpReply, isClean: boolean) => void;
+  #settled = false;
+  #status: number | null = null;
+  #headers: HttpReply['headers'] = {};
+  #chunks: Buffer[] | null = null;
+  #received = 0;
+
+  /** @param onSettled is called once; `isClean`: another exchange may follow on the same connection */
+  constructor(post: HttpPost, signal: AbortSignal, onSettled: (reply: HttpReply, isClean: boolean) => void) {
+    this.#post = post;
+    this.#signal = signal;
+    this.#onSettled = onSettled;
+    // The object itself listens: no closure to make for every request.
+    signal.addEventListener('abort', this);
+  }
+
+  start(connection: Connection): void {
+    this.connection = connection;
+    const { path, headers, body } = this.#post;
+    try {
+      connection.client.dispatch({ method: 'POST', path, headers, body, headersTimeout: 0, bodyTimeout: 0 }, this);
+    } catch (error) {
+      this.fail(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  fail(error: Error): void {
+    this.#settle('failed', false, error);
+  }
+
+  /** The signal. */
+  handleEvent(): void {
+    this.#settle('timed-out', false);
+  }
+
+  /** Tells undici that this is a handler of its present kind. */
+  onRequestStart(): void {}
+
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: HttpReply['headers']): void {
+    // 1xx are news, not answers.
+    if (status < 200) return;
+    this.#status = status;
+    this.#headers = headers;
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    const { keepBytes } = this.#post;
+    const missing = keepBytes - this.#received;
+    this.#received += chunk.length;
+    if (missing > 0) {
+      const part = chunk.subarray(0, missing);
+      if (this.#chunks === null) this.#chunks = [part];
+      else this.#chunks.push(part);
+    }
+    if (this.#received > Math.max(drainedBytes, keepBytes)) this.#settle('complete', false);
+  }
+
+  onResponseEnd(): void {
+    this.#settle('complete', true);
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    this.fail(error);
+  }
+
+  #settle(end: HttpReply['end'], isClean: boolean, error: Error | null = null): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#signal.removeEventListener('abort', this);
+    const body = this.#chunks === null ? nothing : Buffer.concat(this.#chunks);
+    this.#onSettled({ end, status: this.#status, headers: this.#headers, body, error }, isClean);
+  }
+}

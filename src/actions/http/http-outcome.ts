@@ -1,0 +1,63 @@
+import { STATUS_CODES } from 'node:http';
+import type { Failure, Outcome } from '../../domain/outcome.ts';
+import type { AttemptContext } from '../contract.ts';
+import { excerptOf } from '../excerpt.ts';
+import { networkFault } from '../network-fault.ts';
+import { delivered, rejected, retry, timedOut, unreachable } from '../outcomes.ts';
+import type { HttpReply } from './exchange.ts';
+import { parseRetryAfter } from './retry-after.ts';
+
+/** 4xx that speak about the moment and not about the request: timeout, conflict, too early, too many. */
+const transientRefusals: ReadonlySet<number> = new Set([408, 409, 425, 429]);
+
+/**
+ * What an HTTP reply means.
+ *
+ * Only a 2xx succeeds (Standard Webhooks). A failing status decides by itself, whatever becomes of its body. A 2xx counts
+ * only with its whole body: one that hangs or breaks off may come from a proxy that lost the receiver, and the stable
+ * `webhook-id` makes a repeat cheap, while a lost event can't be had back.
+ *
+ * 3xx are retried but never followed: a redirect is a misconfiguration on either side that someone will repair, and
+ * following it would hand signed data to an address nobody declared.
+ */
+export function httpOutcome(
+  reply: HttpReply,
+  host: string,
+  attempt: AttemptContext,
+  redact: (text: string) => string,
+): Outcome {
+  const { status, end } = reply;
+  const responseExcerpt = excerptOf(reply.body, redact);
+  if (status === null || status < 300) {
+    if (end === 'timed-out') return timedOut(host, attempt, status, responseExcerpt);
+    if (end === 'failed') return connectionFailed(reply, host, responseExcerpt);
+    return delivered(status, responseExcerpt);
+  }
+  const failure: Failure = { errorClass: `http_${status}`, message: refusal(host, status), status, responseExcerpt };
+  const isTransient = status < 400 || status >= 500 || transientRefusals.has(status);
+  return isTransient ? retry(failure, retryAfterOf(reply)) : rejected(failure);
+}
+
+function connectionFailed({ status, error }: HttpReply, host: string, responseExcerpt: string | null): Outcome {
+  if (isInvalidRequest(error)) {
+    const message = `the request to ${host} is not valid HTTP: ${error.message}`;
+    return rejected({ errorClass: 'invalid_request', message, status: null, responseExcerpt: null });
+  }
+  return unreachable(host, networkFault(error), status, responseExcerpt);
+}
+
+/** undici refuses some header values; trying again would not change them. Its message names the header, not the value. */
+function isInvalidRequest(error: Error | null): error is Error {
+  return error !== null && 'code' in error && error.code === 'UND_ERR_INVALID_ARG';
+}
+
+function refusal(host: string, status: number): string {
+  const reason = STATUS_CODES[status];
+  const answer = `${host} answered ${status}${reason === undefined ? '' : ` ${reason}`}`;
+  return status < 400 ? `${answer}; redirects are not followed, correct the URL` : answer;
+}
+
+export function retryAfterOf({ headers }: HttpReply): number | null {
+  const value = headers['retry-after'];
+  return parseRetryAfter(Array.isArray(value) ? value[0] : value);
+}

@@ -1,0 +1,62 @@
+import { errors } from 'undici';
+
+/** What went wrong below the protocol, in stable words for filters and plain words for people. */
+export interface NetworkFault {
+  readonly errorClass: string;
+  readonly reason: string;
+}
+
+const faultsByCode: ReadonlyMap<string, NetworkFault> = new Map(
+  (
+    [
+      ['connection_refused', 'the connection was refused', ['ECONNREFUSED']],
+      ['connection_reset', 'the connection was cut', ['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET', 'ECONNABORTED']],
+      ['connection_reset', 'the server closed the connection', ['ECONNECTION']],
+      ['dns', 'the host name could not be resolved', ['ENOTFOUND', 'EAI_AGAIN', 'EAI_NODATA', 'EAI_FAIL', 'EDNS']],
+      [
+        'unreachable',
+        'the host or its network is unreachable',
+        ['EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'EADDRNOTAVAIL'],
+      ],
+      ['timeout', 'the connection could not be made in time', ['UND_ERR_CONNECT_TIMEOUT', 'ETIMEDOUT']],
+      ['tls', 'the TLS handshake failed', ['EPROTO', 'ETLS']],
+      [
+        'protocol',
+        'the answer was not valid HTTP',
+        ['UND_ERR_HEADERS_OVERFLOW', 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH'],
+      ],
+      ['closed', 'the destination was closed on this side', ['UND_ERR_DESTROYED', 'UND_ERR_CLOSED']],
+    ] as const
+  ).flatMap(([errorClass, reason, codes]) => codes.map((code) => [code, { errorClass, reason }] as const)),
+);
+
+/** Names that Node gives to certificates it does not accept, and OpenSSL to handshakes that broke. */
+const tlsCode = /^(ERR_TLS_|ERR_SSL_|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_MISMATCH|INVALID_CA|ERROR_IN_)/;
+
+/** Classifies an error of a socket, of DNS, TLS or undici. Never quotes its message: that may hold a URL. */
+export function networkFault(error: unknown): NetworkFault {
+  for (const code of codesOf(error)) {
+    const fault = faultsByCode.get(code);
+    if (fault !== undefined) return fault;
+    if (tlsCode.test(code)) return { errorClass: 'tls', reason: `the TLS handshake failed (${code})` };
+    if (code.startsWith('HPE_')) return { errorClass: 'protocol', reason: `the answer was not valid HTTP (${code})` };
+  }
+  // undici's parser error has no code when the answer does not even begin like HTTP.
+  if (error instanceof errors.HTTPParserError)
+    return { errorClass: 'protocol', reason: 'the answer was not valid HTTP' };
+  const [code] = codesOf(error);
+  return {
+    errorClass: 'network',
+    reason: code === undefined ? 'the connection failed' : `the connection failed (${code})`,
+  };
+}
+
+/** From the outermost error to its causes; of several attempted addresses, the first one's. */
+function codesOf(error: unknown, depth = 0): string[] {
+  if (typeof error !== 'object' || error === null || depth > 4) return [];
+  const { code, originalCode, cause, errors } = error as Record<string, unknown>;
+  // nodemailer puts its own code over the system's and keeps that one as originalCode, which tells more.
+  const own = [originalCode, code].filter((value): value is string => typeof value === 'string' && value !== 'ESOCKET');
+  const first: unknown = Array.isArray(errors) ? errors[0] : undefined;
+  return [...own, ...codesOf(cause, depth + 1), ...codesOf(first, depth + 1)];
+}

@@ -1,0 +1,49 @@
+import type { Delivered, Failure, Outcome, Rejected, Retryable } from '../domain/outcome.ts';
+import type { AttemptContext } from './contract.ts';
+import type { NetworkFault } from './network-fault.ts';
+
+/** The attempt reached its deadline. `status` and `responseExcerpt`: what had arrived by then. */
+export function timedOut(
+  host: string,
+  { timeoutMs }: AttemptContext,
+  status: number | null = null,
+  responseExcerpt: string | null = null,
+): Retryable {
+  const what = status === null ? 'no answer' : `status ${status} but no complete answer`;
+  const message = `${what} from ${host} within ${formatDuration(timeoutMs)}`;
+  return retry({ errorClass: 'timeout', message, status, responseExcerpt });
+}
+
+/** The connection failed; worth another try, whatever the fault: names come back, certificates are renewed. */
+export function unreachable(
+  host: string,
+  { errorClass, reason }: NetworkFault,
+  status: number | null = null,
+  responseExcerpt: string | null = null,
+): Retryable {
+  const what = status === null ? `no answer from ${host}` : `incomplete answer with status ${status} from ${host}`;
+  return retry({ errorClass, message: `${what}: ${reason}`, status, responseExcerpt });
+}
+
+/** A fault of this program, made an outcome because `send` never throws; it would not go away by itself. */
+export function internalFault(host: string, error: unknown, redact: (text: string) => string): Outcome {
+  const reason = error instanceof Error ? error.message : String(error);
+  const message = redact(`could not send to ${host}: ${reason}`);
+  return rejected({ errorClass: 'internal', message, status: null, responseExcerpt: null });
+}
+
+export function delivered(status: number | null, responseExcerpt: string | null): Delivered {
+  return { kind: 'delivered', status, responseExcerpt };
+}
+
+export function retry(failure: Failure, retryAfterMs: number | null = null): Retryable {
+  return { kind: 'retry', ...failure, retryAfterMs };
+}
+
+export function rejected(failure: Failure): Rejected {
+  return { kind: 'rejected', ...failure };
+}
+
+function formatDuration(ms: number): string {
+  return ms < 1000 ? `${ms} ms` : `${ms / 1000} s`;
+}

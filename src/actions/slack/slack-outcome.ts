@@ -1,0 +1,71 @@
+import type { Failure, Outcome } from '../../domain/outcome.ts';
+import type { AttemptContext } from '../contract.ts';
+import { excerptOf } from '../excerpt.ts';
+import type { HttpReply } from '../http/exchange.ts';
+import { httpOutcome, retryAfterOf } from '../http/http-outcome.ts';
+import { delivered, rejected, retry } from '../outcomes.ts';
+
+/** Error codes that speak about Slack's state and not about the message. @see https://docs.slack.dev/reference/methods/chat.postMessage */
+const transientCodes: ReadonlySet<string> = new Set([
+  'ratelimited',
+  'rate_limited',
+  'message_limit_exceeded',
+  'internal_error',
+  'fatal_error',
+  'service_unavailable',
+  'request_timeout',
+  'team_added_to_org',
+  // Of incoming webhooks: "something strange and unusual happened".
+  'rollup_error',
+]);
+
+const codeForm = /^[a-z][a-z0-9_]{1,63}$/;
+
+/**
+ * What Slack's answer means: an error code decides where there is one (`errorClass` `slack_<code>`), otherwise HTTP does.
+ *
+ * @param code of `{ok: false, error: code}`, or the text that an incoming webhook answers with; null for success
+ */
+export function slackOutcome(
+  reply: HttpReply,
+  code: string | null,
+  host: string,
+  attempt: AttemptContext,
+  redact: (text: string) => string,
+): Outcome {
+  const { status } = reply;
+  if (reply.end !== 'complete' || code === null || status === null || status === 429) {
+    return httpOutcome(reply, host, attempt, redact);
+  }
+  const responseExcerpt = excerptOf(reply.body, redact);
+  if (!codeForm.test(code)) {
+    // Not Slack's answer: a proxy's page, say. With a failing status HTTP decides; a 200 must not pass as delivered.
+    if (status >= 300) return httpOutcome(reply, host, attempt, redact);
+    const message = `${host} answered ${status} but not as Slack does`;
+    return retry({ errorClass: 'slack_invalid_response', message, status, responseExcerpt });
+  }
+  const failure: Failure = {
+    errorClass: `slack_${code}`,
+    message: `${host} refused: ${code}`,
+    status,
+    responseExcerpt,
+  };
+  return transientCodes.has(code) || status >= 500 ? retry(failure, retryAfterOf(reply)) : rejected(failure);
+}
+
+/** An incoming webhook's codes all have several words: `no_text`; one word is some proxy's "down". */
+const incomingCodeForm = /^[a-z0-9]+(_[a-z0-9]+)+$/;
+
+/** An incoming webhook answers `ok`, or an error code as plain text. */
+export function incomingWebhookOutcome(
+  reply: HttpReply,
+  host: string,
+  attempt: AttemptContext,
+  redact: (text: string) => string,
+): Outcome {
+  const text = reply.body.toString('utf8').trim();
+  if (reply.status === 200 && text === 'ok' && reply.end === 'complete') {
+    return delivered(200, excerptOf(reply.body, redact));
+  }
+  return slackOutcome(reply, incomingCodeForm.test(text) ? text : '', host, attempt, redact);
+}

@@ -1,0 +1,102 @@
+import { type FetchFunction, type Logger, LogLevel, WebAPIPlatformError, WebClient } from '@slack/web-api';
+import type { Outcome } from '../../domain/outcome.ts';
+import type { AttemptContext } from '../contract.ts';
+import type { HttpReply } from '../http/exchange.ts';
+import type { HttpClient } from '../http/http-client.ts';
+import { userAgent } from '../user-agent.ts';
+import type { SlackRequest } from './request.ts';
+import { slackOutcome } from './slack-outcome.ts';
+
+type FetchResponse = Awaited<ReturnType<FetchFunction>>;
+
+/** Slack answers with the whole message: 40,000 characters of text, up to six bytes each, and the blocks. */
+const answerBytes = 1024 * 1024;
+
+/**
+ * One `chat.postMessage`.
+ *
+ * A WebClient for every attempt, because it takes a `fetch` but no signal: this one's `fetch` posts over the destination's
+ * connections under the attempt's deadline. Making one takes 0.1 ms, and Slack takes a message a second. One shared client
+ * raced against the signal would leave the cut attempt's request running.
+ */
+export async function postMessage(
+  http: HttpClient,
+  apiUrl: URL,
+  token: string,
+  request: SlackRequest,
+  attempt: AttemptContext,
+  redact: (text: string) => string,
+): Promise<Outcome> {
+  const sent: { reply: HttpReply | null } = { reply: null };
+  const fetch: FetchFunction = async (url, init) => {
+    const { pathname, search } = new URL(url);
+    const headers = { ...init?.headers, 'user-agent': userAgent };
+    const body = Buffer.from(String(init?.body));
+    sent.reply = await http.post({ path: pathname + search, headers, body, keepBytes: answerBytes }, attempt.signal);
+    return toFetchResponse(sent.reply, String(url));
+  };
+  const client = new WebClient(token, {
+    slackApiUrl: apiUrl.href,
+    fetch,
+    logger: silent,
+    // Both, or it sleeps on a 429 instead of reporting it.
+    retryConfig: { retries: 0 },
+    rejectRateLimitedCalls: true,
+  });
+  const failure = await client.apiCall('chat.postMessage', toArguments(request)).then(
+    () => null,
+    (error: unknown) => ({ error }),
+  );
+  // It failed before it sent anything.
+  if (sent.reply === null) throw failure?.error ?? new Error('Slack’s client sent nothing');
+  return slackOutcome(sent.reply, failure && codeOf(failure.error), http.host, attempt, redact);
+}
+
+function toArguments({ messageId, eventUid, channel, text, blocks }: SlackRequest): Record<string, unknown> {
+  const metadata = {
+    event_type: 'pg_observers_delivery',
+    event_payload: { message_id: messageId, event_id: eventUid },
+  };
+  return {
+    channel,
+    ...(text !== null && { text }),
+    ...(blocks !== null && { blocks }),
+    // Slack drops no repeats itself; an app that reads metadata can.
+    metadata,
+  };
+}
+
+/** '' for a failure without a code. */
+function codeOf(error: unknown): string {
+  return error instanceof WebAPIPlatformError ? error.data.error : '';
+}
+
+function toFetchResponse(reply: HttpReply, url: string): FetchResponse {
+  const { status } = reply;
+  if (reply.end !== 'complete' || status === null) throw reply.error ?? new Error('deadline');
+  const entries = Object.entries(reply.headers).map(([name, value]): [string, string] => [name, String(value ?? '')]);
+  const text = reply.body.toString('utf8');
+  return {
+    ok: status >= 200 && status < 300,
+    status,
+    statusText: '',
+    url,
+    headers: { get: (name) => new Map(entries).get(name.toLowerCase()) ?? null, entries: () => entries },
+    arrayBuffer: async () => new Uint8Array(reply.body).buffer,
+    json: async () => JSON.parse(text) as unknown,
+    text: async () => text,
+  };
+}
+
+const nothing = () => {};
+
+/** Its default logger prints to the console what the outcome says already. */
+const silent: Logger = {
+  debug: nothing,
+  info: nothing,
+  warn: nothing,
+  error: nothing,
+  setLevel: nothing,
+  getLevel: () => LogLevel.ERROR,
+  setName: nothing,
+};

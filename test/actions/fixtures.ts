@@ -1,0 +1,105 @@
+import type { AttemptContext } from '../../src/actions/contract.ts';
+import { messageId } from '../../src/domain/delivery.ts';
+import type { EventRecord } from '../../src/domain/event.ts';
+import type { Scope, Template, TemplateMode } from '../../src/domain/expression.ts';
+import type {
+  EmailAction,
+  EmailDestination,
+  SlackAction,
+  SlackDestination,
+  WebhookAction,
+  WebhookDestination,
+} from '../../src/domain/rules.ts';
+import { compileTemplate, createScope } from '../../src/expression/index.ts';
+
+const position = { line: 1, column: 1 };
+
+export const noRetry = { attempts: 1, initialMs: 0, factor: 1, maxMs: 0, jitter: 'none' } as const;
+
+const common = { position, timeoutMs: 10_000, concurrency: 4, retry: noRetry, rateLimit: null, circuitBreaker: null };
+
+export function webhookDestination(url: string, overrides: Partial<WebhookDestination> = {}): WebhookDestination {
+  return { ...common, kind: 'webhook', name: 'billing', url, secrets: [], headers: {}, ...overrides };
+}
+
+export function emailDestination(smtp: string, overrides: Partial<EmailDestination> = {}): EmailDestination {
+  return { ...common, kind: 'email', name: 'mail', smtp, from: 'Orders <orders@shop.example>', ...overrides };
+}
+
+export function slackDestination(
+  auth: SlackDestination['auth'],
+  overrides: Partial<SlackDestination> = {},
+): SlackDestination {
+  return { ...common, kind: 'slack', name: 'sales', auth, ...overrides };
+}
+
+export function template(value: unknown, mode: TemplateMode = 'plain'): Template {
+  return compileTemplate(value, mode);
+}
+
+const action = { name: 'action-1', position, timeoutMs: 10_000, retry: noRetry };
+// An action only names its destination; what is sent goes through the client that was opened for it.
+const anywhere = 'http://127.0.0.1:9/';
+
+export function webhookAction(overrides: Partial<WebhookAction> = {}): WebhookAction {
+  const destination = webhookDestination(anywhere);
+  return { ...action, kind: 'webhook', destination, body: null, headers: {}, ...overrides };
+}
+
+export function emailAction(overrides: Partial<EmailAction> = {}): EmailAction {
+  return {
+    ...action,
+    kind: 'email',
+    destination: emailDestination('smtp://127.0.0.1:9'),
+    to: template('${{ new.email }}', 'header'),
+    cc: null,
+    bcc: null,
+    replyTo: null,
+    subject: template('Order ${{ new.id }} is paid', 'header'),
+    text: template('Thank you!'),
+    html: null,
+    ...overrides,
+  };
+}
+
+export function slackAction(overrides: Partial<SlackAction> = {}): SlackAction {
+  return {
+    ...action,
+    kind: 'slack',
+    destination: slackDestination({ kind: 'incoming', webhookUrl: anywhere }),
+    channel: template('#sales'),
+    text: template('Order *${{ new.id }}* paid', 'mrkdwn'),
+    blocks: null,
+    ...overrides,
+  };
+}
+
+export function eventRecord(overrides: Partial<EventRecord> = {}): EventRecord {
+  return {
+    id: '7',
+    uid: '0b7f4f9e-6f1c-4c8e-9d55-1f0e6a3b2c1d',
+    source: 'orders',
+    operation: 'update',
+    schema: 'public',
+    table: 'orders',
+    key: '42',
+    tenant: null,
+    old: '{"id": 42, "status": "open", "email": "ann@example.com"}',
+    new: '{"id": 42, "status": "paid", "email": "ann@example.com", "total": 12345678901234567890.10}',
+    payload: null,
+    context: null,
+    at: '2026-11-20T12:00:00.123456Z',
+    ...overrides,
+  };
+}
+
+export function scopeOf(overrides: Partial<EventRecord> = {}): Scope {
+  return createScope(eventRecord(overrides));
+}
+
+export const someMessageId = messageId(eventRecord().uid, 'big-order-paid', 'action-1');
+
+/** An attempt with a real deadline. */
+export function attempt(timeoutMs = 10_000, number = 1): AttemptContext {
+  return { signal: AbortSignal.timeout(timeoutMs), timeoutMs, number };
+}
