@@ -1,0 +1,45 @@
+import pg from 'pg';
+import type { TestProject } from 'vitest/node';
+import { startEmbeddedPostgres } from '../../src/embedded/embedded-postgres.ts';
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    /** Superuser URL of the run's PostgreSQL server. */
+    postgresUrl: string;
+    /** The server is ours and goes away with the run. */
+    postgresIsEmbedded: boolean;
+  }
+}
+
+/** One PostgreSQL for the whole run: the one TEST_DATABASE_URL names (as superuser), or an embedded one. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const given = process.env.TEST_DATABASE_URL;
+  if (given) {
+    await announce(given);
+    project.provide('postgresUrl', given);
+    project.provide('postgresIsEmbedded', false);
+    return async () => {};
+  }
+  // Ctrl-C needs nothing here: vitest answers it with process.exit, on which the server is told to go. SIGHUP (the
+  // terminal was closed) would end node without it.
+  const onHangUp = () => process.exit(129);
+  process.once('SIGHUP', onHangUp);
+  const server = await startEmbeddedPostgres({
+    settings: { max_connections: '200', max_prepared_transactions: '50' },
+  });
+  await announce(server.url);
+  project.provide('postgresUrl', server.url);
+  project.provide('postgresIsEmbedded', true);
+  return async () => {
+    process.off('SIGHUP', onHangUp);
+    await server.stop();
+  };
+}
+
+async function announce(url: string): Promise<void> {
+  const client = new pg.Client(url);
+  await client.connect();
+  const { rows } = await client.query<{ version: string }>(`select current_setting('server_version') as version`);
+  await client.end();
+  console.log(`PostgreSQL ${rows[0]?.version} at ${new URL(url).host}`);
+}
