@@ -1,0 +1,136 @@
+import { readFileSync } from 'node:fs';
+import pg from 'pg';
+import { UserError } from '../../domain/errors.ts';
+
+/** Results that would lose digits as JavaScript numbers stay text (bigint, numeric); times stay text with microseconds. */
+const textTypes: pg.CustomTypesConfig = {
+  getTypeParser: ((oid: number, format?: 'text') => {
+    const keepsText = [pg.types.builtins.TIMESTAMPTZ, pg.types.builtins.TIMESTAMP, pg.types.builtins.DATE];
+    return keepsText.includes(oid) ? (value: string) => value : pg.types.getTypeParser(oid, format);
+  }) as typeof pg.types.getTypeParser,
+};
+
+/**
+ * Connection settings for every connection of ours. The session is told in the start-up packet, so that a pooled or
+ * reconnected session never runs without them.
+ *
+ * - `synchronous_commit`: on by default, as what we say is done must survive a crash, whatever the role's setting is
+ * - `jit=off`: compiling a statement that runs for a millisecond takes seventy
+ * - `plan_cache_mode`, `enable_seqscan`: hot statements are prepared and planned once, maybe while the queue is empty, and
+ *   that plan must still be right when it holds a million
+ * - `tcp_user_timeout`: the locks of a router whose host vanished go away in 10 s instead of hours
+ */
+export function connectionConfig(url: string, role: string, synchronousCommit: 'on' | 'off' = 'on'): pg.ClientConfig {
+  return {
+    connectionString: url,
+    application_name: `pg-observers ${role}`,
+    keepAlive: true,
+    connectionTimeoutMillis: 5_000,
+    options: [
+      '-c search_path=pg_catalog,pg_temp',
+      '-c timezone=UTC',
+      '-c datestyle=ISO',
+      '-c jit=off',
+      '-c plan_cache_mode=force_generic_plan',
+      '-c enable_seqscan=off',
+      `-c synchronous_commit=${synchronousCommit}`,
+      '-c tcp_user_timeout=10000',
+      '-c tcp_keepalives_idle=5',
+      '-c tcp_keepalives_interval=2',
+      '-c tcp_keepalives_count=3',
+      '-c idle_in_transaction_session_timeout=60000',
+    ].join(' '),
+    types: textTypes,
+  };
+}
+
+export function createPool(url: string, size: number, synchronousCommit: 'on' | 'off' = 'on'): pg.Pool {
+  const pool = new pg.Pool({
+    ...connectionConfig(url, 'worker', synchronousCommit),
+    max: size,
+    idleTimeoutMillis: 30_000,
+  });
+  // An idle connection that breaks is replaced on next use; without a listener it would end the process.
+  pool.on('error', () => {});
+  return pool;
+}
+
+export async function withTransaction<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    await client.query('begin');
+    const result = await work(client);
+    await client.query('commit');
+    return result;
+  } catch (error) {
+    await client.query('rollback').catch((failure: Error) => {
+      broken = failure;
+    });
+    throw error;
+  } finally {
+    client.release(broken);
+  }
+}
+
+/** SQLSTATE of a database error, or undefined for anything else. */
+export function sqlState(error: unknown): string | undefined {
+  return error instanceof pg.DatabaseError ? error.code : undefined;
+}
+
+/**
+ * True when waiting may help: the server is away, starting, stopping, out of connections, read-only (a failover in
+ * progress), out of disk, or killed our session.
+ */
+export function isTransient(error: unknown): boolean {
+  const state = sqlState(error);
+  if (state === undefined) return isNetworkError(error);
+  return /^(08|53|57P|40|55P03)/.test(state) || state === '25006' || state === '57014' || state === '58030';
+}
+
+function isNetworkError(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = 'code' in error ? String(error.code) : '';
+  if (/^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|ENOENT|EACCES)/.test(code)) return true;
+  if (error instanceof AggregateError) return error.errors.some(isNetworkError);
+  return /connection (terminated|ended|error)|timeout exceeded|timeout expired|not queryable|client was closed/i.test(
+    error.message,
+  );
+}
+
+/** A connection error as a person needs it: which server, what it said, what to do. Never the password. */
+export function unreachable(url: string, error: unknown): UserError {
+  const reason = describeError(error);
+  const state = sqlState(error);
+  const where = redactUrl(url);
+  if (state === '28P01' || state === '28000') {
+    return new UserError(`${where} refuses the login: ${reason}. Check user and password in \`database:\`.`, 3, {
+      cause: error,
+    });
+  }
+  if (state === '3D000')
+    return new UserError(`${where}: ${reason}. Create it, or correct \`database:\`.`, 3, { cause: error });
+  return new UserError(`${where} is not reachable: ${reason}. Is the server running, and is \`database:\` right?`, 3, {
+    cause: error,
+  });
+}
+
+/** `AggregateError` (localhost over IPv4 and IPv6) has an empty message of its own. */
+export function describeError(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return describeError(error.errors[0]);
+  return error instanceof Error ? error.message || error.name : String(error);
+}
+
+/** host:port/database without user and password. */
+export function redactUrl(url: string): string {
+  try {
+    const parsed = new URL(url);
+    return `PostgreSQL at ${parsed.hostname || parsed.searchParams.get('host') || 'localhost'}:${parsed.port || '5432'}${parsed.pathname}`;
+  } catch {
+    return 'PostgreSQL';
+  }
+}
+
+export const programVersion: string = JSON.parse(
+  readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
+).version;

@@ -1,0 +1,85 @@
+import { hostname } from 'node:os';
+import type pg from 'pg';
+import type { Heartbeat, InstanceRegistry } from '../contract.ts';
+import { programVersion } from './connection.ts';
+
+/**
+ * The row of this process in observers.instances. `id` is new for every life of the process that lost its claims, so
+ * that what an earlier life claimed can't be mistaken for this one's.
+ */
+export function createInstanceRegistry(pool: pg.Pool, id: string): InstanceRegistry {
+  return {
+    heartbeat: (rulesVersion, routing) => heartbeat(pool, id, rulesVersion, routing),
+    rescue: (timeoutMs) => rescue(pool, timeoutMs),
+    buryOrphans: (destinations) => buryOrphans(pool, destinations),
+    deregister: async () => {
+      await pool.query('delete from observers.instances where id = $1', [id]);
+    },
+  };
+}
+
+async function heartbeat(pool: pg.Pool, id: string, rulesVersion: string, routing: boolean): Promise<Heartbeat> {
+  const { rows } = await pool.query<{ newest: boolean }>(
+    `with beat as (
+       insert into observers.instances as i (id, host, pid, version, rules_version, routing)
+       values ($1, $2, $3, $4, $5, $6)
+       on conflict (id) do update set heartbeat_at = now(), routing = excluded.routing, rules_version = excluded.rules_version,
+         rules_loaded_at = case when i.rules_version = excluded.rules_version then i.rules_loaded_at else now() end
+       returning rules_version, rules_loaded_at
+     )
+     select not exists (
+       select from observers.instances o
+       where o.rules_version <> b.rules_version and o.rules_loaded_at > b.rules_loaded_at
+         and o.heartbeat_at > now() - interval '1 minute') as newest
+     from beat b`,
+    [id, hostname(), process.pid, programVersion, rulesVersion, routing],
+  );
+  return { newestRules: rows[0]?.newest === true };
+}
+
+/**
+ * The lease stays as it is: a settlement of the silent instance that arrives before anybody claimed the delivery anew
+ * is still welcome, and saves a repeat.
+ */
+async function rescue(pool: pg.Pool, timeoutMs: number): Promise<number> {
+  const { rowCount } = await pool.query(
+    `with silent as (
+       delete from observers.instances where heartbeat_at < now() - make_interval(secs => $1::float8 / 1000 * 6)
+     )
+     update observers.deliveries d set state = 'ready', claimed_by = null, due_at = least(due_at, now())
+     where d.state = 'claimed' and not exists (
+       select from observers.instances i
+       where i.id = d.claimed_by and i.heartbeat_at >= now() - make_interval(secs => $1::float8 / 1000))`,
+    [timeoutMs],
+  );
+  return rowCount ?? 0;
+}
+
+/**
+ * Nobody would ever claim these. Only what has been due for a minute: during a rolling update, an instance that knows
+ * the destination may be about to start.
+ */
+async function buryOrphans(pool: pg.Pool, destinations: readonly string[]): Promise<number> {
+  const { rowCount } = await pool.query(
+    `with orphan as (
+       delete from observers.deliveries
+       where id in (
+         select id from observers.deliveries
+         where state <> 'claimed' and destination <> all ($1::text[]) and due_at < now() - interval '1 minute'
+         order by id limit 1000 for update skip locked)
+       returning *
+     ),
+     lane as (delete from observers.lanes where (destination, ordering_key) in (select destination, ordering_key from orphan)),
+     died as (
+       insert into observers.dead_letters
+         (event_id, event_uid, event, observer, action, destination, tenant, reason, error_message, attempts, first_attempt_at, rule_version)
+       select o.event_id, o.event_uid, observers.event_json(e), o.observer, o.action, o.destination, o.tenant, 'rule_removed',
+              'no rule names this destination any more', o.attempts, o.first_attempt_at, o.rule_version
+       from orphan o join observers.events e on e.id = o.event_id and e.created_at = o.event_at
+       where o.dead_letter_id is null
+     )
+     select from orphan`,
+    [destinations],
+  );
+  return rowCount ?? 0;
+}

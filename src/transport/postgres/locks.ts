@@ -1,0 +1,16 @@
+/** Advisory locks (class, object). The class is "pgob" in ASCII; migrations/0001 names the same numbers. */
+export const lockClass = 1_885_826_914;
+
+export const locks = {
+  migration: 1,
+  /** Held by the one instance that routes. */
+  routing: 2,
+  /** Held exclusively while the router sleeps; writers that get it shared need not notify. */
+  routerAsleep: 3,
+  housekeeping: 4,
+  /** Held by the one instance that records the notifications of channel sources. */
+  channels: 5,
+} as const;
+
+/** The channel that wakes a sleeping router. A latency hint, never data. */
+export const wakeChannel = 'pg_observers_wake';

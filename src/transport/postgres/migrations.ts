@@ -1,0 +1,91 @@
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import type pg from 'pg';
+import { UserError } from '../../domain/errors.ts';
+import { sqlState, withTransaction } from './connection.ts';
+import { lockClass, locks } from './locks.ts';
+
+export interface Migration {
+  readonly version: number;
+  readonly name: string;
+  readonly sql: string;
+  readonly checksum: string;
+}
+
+const folder = new URL('../../../migrations/', import.meta.url);
+
+/** The migrations that this program brings, in order. */
+export function bundledMigrations(): readonly Migration[] {
+  return readdirSync(folder)
+    .filter((file) => /^\d{4}_.+\.sql$/.test(file))
+    .sort()
+    .map((file) => {
+      const sql = readFileSync(new URL(file, folder), 'utf8');
+      return {
+        version: Number(file.slice(0, 4)),
+        name: file.replace(/\.sql$/, ''),
+        sql,
+        checksum: createHash('sha256').update(sql).digest('hex'),
+      };
+    });
+}
+
+/** Migrations not applied yet. @throws UserError when the database is ahead of this program, or below PostgreSQL 14 */
+export async function pendingMigrations(client: pg.ClientBase): Promise<readonly Migration[]> {
+  const { rows: server } = await client.query<{ version: number; standby: boolean }>(
+    "select current_setting('server_version_num')::int as version, pg_is_in_recovery() as standby",
+  );
+  if ((server[0]?.version ?? 0) < 140_000) {
+    throw new UserError('PostgreSQL 14 or newer is needed.', 1);
+  }
+  if (server[0]?.standby) {
+    throw new UserError('This server is a standby: point `database:` at the primary.', 1);
+  }
+  const { rows: exists } = await client.query<{ exists: boolean }>(
+    "select to_regclass('observers.migrations') is not null as exists",
+  );
+  const bundled = bundledMigrations();
+  if (!exists[0]?.exists) return bundled;
+  const { rows: applied } = await client.query<{ version: number }>(
+    'select version from observers.migrations order by version',
+  );
+  const newest = applied.at(-1)?.version ?? 0;
+  const known = bundled.at(-1)?.version ?? 0;
+  if (newest > known) {
+    throw new UserError(
+      `This database was migrated to version ${newest} by a newer pg-observers; this one knows version ${known}. Update this program.`,
+      1,
+    );
+  }
+  return bundled.filter((migration) => !applied.some((row) => row.version === migration.version));
+}
+
+/** Applies what is pending, in one transaction under an advisory lock. Returns what was applied. */
+export async function migrate(pool: pg.Pool): Promise<readonly Migration[]> {
+  try {
+    return await withTransaction(pool, async (client) => {
+      await client.query('select pg_advisory_xact_lock($1, $2)', [lockClass, locks.migration]);
+      const pending = await pendingMigrations(client);
+      for (const migration of pending) await applyMigration(client, migration);
+      return pending;
+    });
+  } catch (error) {
+    if (sqlState(error) !== '42501') throw error;
+    throw new UserError(
+      `This role may not migrate the database (${(error as Error).message}). Run \`pg-observers apply\` once as a role that owns the schema \`observers\` or may create it.`,
+      1,
+      { cause: error },
+    );
+  }
+}
+
+async function applyMigration(client: pg.ClientBase, migration: Migration): Promise<void> {
+  await client.query(migration.sql);
+  await client.query(`create table if not exists observers.migrations (
+    version integer primary key, name text not null, checksum text not null, applied_at timestamptz not null default now())`);
+  await client.query('insert into observers.migrations (version, name, checksum) values ($1, $2, $3)', [
+    migration.version,
+    migration.name,
+    migration.checksum,
+  ]);
+}

@@ -1,0 +1,78 @@
+import type pg from 'pg';
+
+export interface DatabaseStatus {
+  readonly instances: readonly InstanceStatus[];
+  readonly checkpoint: {
+    readonly at: string;
+    /** Events captured and not routed yet; capped at 100,001, and null when the role may not read the log. */
+    readonly lagEvents: number;
+    /** Age of the oldest of them; null when there is none. Milliseconds. */
+    readonly lagMs: number | null;
+  };
+  readonly queue: readonly QueueStatus[];
+  readonly deadLetters: number;
+}
+
+export interface InstanceStatus {
+  readonly id: string;
+  readonly host: string;
+  readonly pid: number;
+  readonly version: string;
+  readonly rules_version: string;
+  readonly routing: boolean;
+  readonly started_at: string;
+  readonly silent_ms: number;
+}
+
+export interface QueueStatus {
+  readonly destination: string;
+  readonly ready: number;
+  readonly claimed: number;
+  readonly retrying: number;
+  readonly blocked: number;
+  /** Milliseconds. */
+  readonly oldest_ms: number;
+  readonly last_error: string | null;
+}
+
+export async function readDatabaseStatus(pool: pg.Pool): Promise<DatabaseStatus> {
+  const [instances, checkpoint, queue, dead] = await Promise.all([
+    pool.query<InstanceStatus>(
+      `select id::text, host, pid, version, rules_version, routing, started_at,
+              extract(epoch from now() - heartbeat_at)::float8 * 1000 as silent_ms
+       from observers.instances order by started_at`,
+    ),
+    pool.query<{ at: string; lag_events: number; lag_ms: number | null }>(lagQuery),
+    pool.query<QueueStatus>(
+      `select destination, count(*) filter (where state = 'ready' and attempts = 0)::int as ready,
+              count(*) filter (where state = 'claimed')::int as claimed,
+              count(*) filter (where state = 'ready' and attempts > 0)::int as retrying,
+              count(*) filter (where state = 'blocked')::int as blocked,
+              extract(epoch from now() - min(created_at))::float8 * 1000 as oldest_ms,
+              (array_agg(last_error order by attempts desc) filter (where last_error is not null))[1] as last_error
+       from observers.deliveries group by 1 order by count(*) desc, 1`,
+    ),
+    pool.query<{ count: number }>('select count(*)::int as count from observers.dead_letters'),
+  ]);
+  const at = checkpoint.rows[0];
+  return {
+    instances: instances.rows,
+    checkpoint: { at: at?.at ?? '', lagEvents: at?.lag_events ?? 0, lagMs: at?.lag_ms ?? null },
+    queue: queue.rows,
+    deadLetters: dead.rows[0]?.count ?? 0,
+  };
+}
+
+/** The reader's delta (see routing-session.ts), counted. */
+const lagQuery = `
+with c as (select snapshot, target, after_id, updated_at from observers.checkpoints where consumer = 'router'),
+unrouted as (
+  select e.id, e.created_at from c, observers.events e
+  where (e.xid >= pg_snapshot_xmax(c.snapshot)
+         or e.xid = any (array(select x from c, pg_snapshot_xip(c.snapshot) x)))
+    and not (c.target is not null and e.id <= c.after_id and pg_visible_in_snapshot(e.xid, c.target))
+  limit 100001
+)
+select (select updated_at from c) as at, count(*)::int as lag_events,
+       extract(epoch from now() - min(created_at))::float8 * 1000 as lag_ms
+from unrouted`;
