@@ -1,0 +1,38 @@
+import type { RateLimit } from '../../domain/rules.ts';
+
+/** A token bucket that holds one tenth of a second's worth (at least one), so that a rate is not a burst. */
+export class TokenBucket {
+  readonly #perMs: number;
+  readonly #capacity: number;
+  #tokens: number;
+  #filledAt: number;
+
+  constructor(limit: RateLimit, now: number) {
+    this.#perMs = limit.count / limit.perMs;
+    this.#capacity = Math.max(1, this.#perMs * 100);
+    this.#tokens = this.#capacity;
+    this.#filledAt = now;
+  }
+
+  /** Whole tokens there are now. */
+  available(now: number): number {
+    this.#fill(now);
+    return Math.floor(this.#tokens);
+  }
+
+  take(now: number): void {
+    this.#fill(now);
+    this.#tokens -= 1;
+  }
+
+  /** Milliseconds until the next whole token; 0 when there is one. */
+  waitMs(now: number): number {
+    this.#fill(now);
+    return this.#tokens >= 1 ? 0 : Math.ceil((1 - this.#tokens) / this.#perMs);
+  }
+
+  #fill(now: number): void {
+    this.#tokens = Math.min(this.#capacity, this.#tokens + (now - this.#filledAt) * this.#perMs);
+    this.#filledAt = now;
+  }
+}

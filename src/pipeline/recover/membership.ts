@@ -1,0 +1,109 @@
+import type { Telemetry } from '../../domain/telemetry.ts';
+import type { InstanceRegistry } from '../../transport/contract.ts';
+import { StageLoop } from '../stage-loop.ts';
+
+export interface MembershipOptions {
+  readonly openRegistry: (instance: string) => InstanceRegistry;
+  readonly newInstanceId: () => string;
+  readonly timeoutMs: () => number;
+  readonly rulesVersion: () => string;
+  readonly routing: () => boolean;
+  /** This process was silent for so long that others took its claims. */
+  readonly onDeclaredDead: () => void;
+  /** Claims of other instances were taken over. */
+  readonly onRescued: () => void;
+  readonly telemetry: Telemetry;
+  readonly isTransient: (error: unknown) => boolean;
+}
+
+/**
+ * Stage 4, the living and the dead: says that this process is alive, and takes over the claims of those that stopped
+ * saying so.
+ *
+ * A process that was suspended (SIGSTOP, a sleeping machine) past the timeout begins a new life under a new id: what it
+ * claimed before belongs to others, and its late settlements are fenced off by their leases.
+ */
+export class Membership {
+  readonly #options: MembershipOptions;
+  readonly #loop: StageLoop;
+  #id: string;
+  #registry: InstanceRegistry;
+  #beatAt = Number.NEGATIVE_INFINITY;
+  #newestRules = true;
+
+  constructor(options: MembershipOptions) {
+    this.#options = options;
+    this.#id = options.newInstanceId();
+    this.#registry = options.openRegistry(this.#id);
+    this.#loop = new StageLoop({
+      name: 'recover',
+      round: () => this.#round(),
+      telemetry: options.telemetry,
+      isTransient: options.isTransient,
+    });
+  }
+
+  get id(): string {
+    return this.#id;
+  }
+
+  get registry(): InstanceRegistry {
+    return this.#registry;
+  }
+
+  get newestRules(): boolean {
+    return this.#newestRules;
+  }
+
+  /** False when others may have declared this process dead: a fifth of the timeout is kept as a margin. */
+  alive(): boolean {
+    return performance.now() - this.#beatAt < this.#options.timeoutMs() * 0.8;
+  }
+
+  /** Resolves after the first heartbeat. */
+  async join(): Promise<void> {
+    await this.#beat();
+    this.#loop.start();
+  }
+
+  /** A heartbeat at once, e.g. after new rules were loaded. */
+  beatSoon(): void {
+    this.#loop.ring();
+  }
+
+  async leave(): Promise<void> {
+    await this.#loop.stop();
+    await this.#registry.deregister();
+  }
+
+  async #round(): Promise<number> {
+    const timeoutMs = this.#options.timeoutMs();
+    await this.#beat();
+    const count = await this.#registry.rescue(timeoutMs);
+    if (count > 0) {
+      this.#options.telemetry({ type: 'delivery.rescued', count });
+      this.#options.onRescued();
+    }
+    return timeoutMs / 4;
+  }
+
+  async #beat(): Promise<void> {
+    const silentMs = performance.now() - this.#beatAt;
+    if (Number.isFinite(silentMs) && silentMs > this.#options.timeoutMs()) await this.#beginAnew(silentMs);
+    // Before the statement, not after: the database may have counted from its beginning.
+    const at = performance.now();
+    const { newestRules } = await this.#registry.heartbeat(this.#options.rulesVersion(), this.#options.routing());
+    this.#beatAt = at;
+    this.#newestRules = newestRules;
+  }
+
+  async #beginAnew(silentMs: number): Promise<void> {
+    const former = this.#registry;
+    this.#id = this.#options.newInstanceId();
+    this.#registry = this.#options.openRegistry(this.#id);
+    this.#options.onDeclaredDead();
+    this.#options.telemetry({ type: 'instance.suspended', silentMs: Math.round(silentMs) });
+    // Its claims are free for everybody at once.
+    await former.deregister();
+  }
+}

@@ -1,0 +1,140 @@
+import pino, { type DestinationStream, type Logger } from 'pino';
+import type { AttemptFinished, Telemetry, TelemetryEvent } from '../domain/telemetry.ts';
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
+
+/** Shorter ones would blot out half of every line, and are no secrets. */
+const shortestSecret = 6;
+
+/** JSON lines. @param secrets values that never appear, wherever they might have slipped in */
+export function createLogger(
+  level: LogLevel,
+  secrets: readonly string[] = [],
+  stream: DestinationStream = pino.destination({ dest: 1, sync: true }),
+): Logger {
+  const hidden = secrets
+    .filter((secret) => secret.length >= shortestSecret)
+    .map((secret) => JSON.stringify(secret).slice(1, -1));
+  return pino(
+    {
+      level,
+      base: { pid: process.pid },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      hooks: { streamWrite: (line) => hidden.reduce((text, secret) => text.replaceAll(secret, '[secret]'), line) },
+    },
+    stream,
+  );
+}
+
+/** Writes telemetry to the log: one wide record per attempt, and what an operator must know. */
+export function logTelemetry(logger: Logger): Telemetry {
+  return (event) => {
+    if (event.type === 'attempt.finished') return logAttempt(logger, event);
+    const entry = entryOf(event);
+    if (entry !== null) logger[entry.level]({ event: event.type, ...entry.fields }, entry.message);
+  };
+}
+
+function logAttempt(logger: Logger, a: AttemptFinished): void {
+  const level = a.outcome === 'delivered' ? 'info' : a.outcome === 'retry' ? 'warn' : 'error';
+  const fields = {
+    event: a.type,
+    outcome: a.outcome,
+    event_uid: a.event.uid,
+    source: a.event.source,
+    operation: a.event.operation,
+    key: a.event.key,
+    tenant: a.event.tenant,
+    observer: a.observer,
+    action: a.action,
+    destination: a.destination,
+    delivery: a.delivery,
+    attempt: a.attempt,
+    duration_ms: Math.round(a.durationMs * 10) / 10,
+    status: a.status,
+    reason: a.reason,
+    error_class: a.errorClass,
+    error: a.message,
+    retry_in_ms: a.retryInMs,
+    replay: a.replay,
+  };
+  logger[level](
+    withoutNulls(fields),
+    `${a.observer}/${a.action} ${a.outcome === 'dead' ? 'is a dead letter' : a.outcome}`,
+  );
+}
+
+interface Entry {
+  readonly level: 'debug' | 'info' | 'warn' | 'error';
+  readonly message: string;
+  readonly fields?: Record<string, unknown>;
+}
+
+function entryOf(event: TelemetryEvent): Entry | null {
+  switch (event.type) {
+    case 'engine.started':
+      return info(`observing ${event.sources} sources with ${event.observers} observers`, {
+        took_ms: Math.round(event.tookMs),
+      });
+    case 'engine.stopping':
+      return info(`stopping: ${event.reason}`);
+    case 'engine.stopped':
+      return info('stopped; nothing is in flight');
+    case 'rules.loaded':
+      return info(`rules loaded: ${event.observers} observers`, { rules_version: event.version });
+    case 'rules.refused':
+      return { level: 'error', message: `the new rules are refused, the old ones keep running:\n${event.message}` };
+    case 'database.unreachable':
+      return warn(`the database is away, waiting for it: ${event.message}`, { stage: event.stage });
+    case 'database.reached':
+      return info('the database is back', { stage: event.stage, after_ms: event.afterMs });
+    case 'stage.failed':
+      return {
+        level: 'error',
+        message: `${event.stage} failed and tries again`,
+        fields: { stage: event.stage, err: event.error },
+      };
+    case 'listener.connected':
+      return { level: 'debug', message: 'listening' };
+    case 'listener.disconnected':
+      return warn(`the LISTEN connection is lost, polling meanwhile: ${event.message}`);
+    case 'listener.deaf':
+      return warn(
+        'notifications do not arrive (a pooler in transaction mode?): polling only; give `database:` a direct connection',
+      );
+    case 'routing.acquired':
+      return info('this instance routes');
+    case 'routing.lost':
+      return info(`this instance no longer routes: ${event.reason}`);
+    case 'capture.drift':
+      return warn(`triggers differ from the file; run \`pg-observers apply\`: ${event.steps.join('; ')}`);
+    case 'decide.fault':
+      return {
+        level: 'error',
+        message: `the condition of ${event.observer} can't be evaluated; the event is a dead letter: ${event.message}`,
+        fields: { observer: event.observer, event_uid: event.event.uid, source: event.event.source },
+      };
+    case 'delivery.released':
+      return { level: 'debug', message: `${event.count} claims handed back: ${event.reason}` };
+    case 'delivery.fenced':
+      return warn(`${event.count} outcomes came too late: other instances had taken the deliveries over`);
+    case 'delivery.rescued':
+      return warn(`${event.count} deliveries of a silent instance were taken over`);
+    case 'breaker.changed':
+      return warn(`the circuit breaker of ${event.destination} is ${event.state}`, { destination: event.destination });
+    case 'instance.suspended':
+      return warn(`this process was silent for ${event.silentMs} ms; its claims are given up`);
+    case 'retention.dropped':
+      return info(`retention dropped ${event.partition}`);
+    default:
+      return null;
+  }
+}
+
+const info = (message: string, fields: Record<string, unknown> = {}): Entry => ({ level: 'info', message, fields });
+const warn = (message: string, fields: Record<string, unknown> = {}): Entry => ({ level: 'warn', message, fields });
+
+function withoutNulls(fields: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null && value !== false));
+}
