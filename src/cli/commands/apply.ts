@@ -1,0 +1,23 @@
+import { Command } from 'commander';
+import { applyCapture } from '../../transport/postgres/capture-plan.ts';
+import { type ConfigOptions, configOption, databaseOption, jsonOption, readConfig, withDatabase } from '../options.ts';
+import { describeStep } from './plan.ts';
+
+export function applyCommand(): Command {
+  return new Command('apply')
+    .description('Brings the database to what the rules say: migrations, triggers to create, replace and drop')
+    .addOption(configOption())
+    .addOption(databaseOption())
+    .addOption(jsonOption())
+    .action(async (options: ConfigOptions & { json?: true }) => {
+      const config = await readConfig(options);
+      const steps = await withDatabase(config.database, (pool) =>
+        applyCapture(pool, config, (step) => {
+          if (!options.json) console.log(describeStep(step));
+        }),
+      );
+      if (options.json) console.log(JSON.stringify({ steps }, null, 2));
+      else if (steps.length === 0) console.log('Nothing to do: the database is as the rules say.');
+      else console.log(`Done: ${steps.length} ${steps.length === 1 ? 'step' : 'steps'}.`);
+    });
+}

@@ -1,0 +1,111 @@
+import { Command, Option } from 'commander';
+import { ConfigError, UserError } from '../../domain/errors.ts';
+import type { Config } from '../../domain/rules.ts';
+import { createEngine, type Engine } from '../../engine.ts';
+import { type HttpServer, startHttpServer } from '../../http/server.ts';
+import { createLogger, type LogLevel, logTelemetry } from '../../telemetry/log.ts';
+import { redactUrl } from '../../transport/postgres/connection.ts';
+import { type ConfigOptions, configOption, databaseOption, duration, readConfig } from '../options.ts';
+
+interface Options extends ConfigOptions {
+  readonly apply: boolean;
+  readonly shutdownTimeout: number;
+  readonly logLevel: LogLevel;
+}
+
+type Logger = ReturnType<typeof createLogger>;
+
+export function runCommand(): Command {
+  return new Command('run')
+    .description('Observes the database and delivers, until stopped')
+    .addOption(configOption())
+    .addOption(databaseOption())
+    .option('--no-apply', 'neither migrate nor install triggers: the role may not, or somebody else does')
+    .option(
+      '--shutdown-timeout <duration>',
+      'how long attempts in flight may take to end after SIGTERM',
+      duration,
+      30_000,
+    )
+    .addOption(
+      new Option('--log-level <level>', 'what to log')
+        .choices(['debug', 'info', 'warn', 'error', 'silent'])
+        .default('info')
+        .env('PG_OBSERVERS_LOG_LEVEL'),
+    )
+    .addOption(new Option('--json', 'logs are JSON lines always; accepted for uniformity').hideHelp())
+    .addHelpText(
+      'after',
+      `
+Signals: SIGTERM and SIGINT stop it, attempts in flight get --shutdown-timeout; a second one stops it at once.
+SIGHUP reads the rules again: all of them, or, when they are broken, none.`,
+    )
+    .action(run);
+}
+
+async function run(options: Options): Promise<void> {
+  const config = await readConfig(options);
+  const logger = createLogger(options.logLevel, config.secrets);
+  const engine = createEngine(config, { apply: options.apply, telemetry: logTelemetry(logger) });
+  const stopped = stopOnSignals(engine, options.shutdownTimeout);
+  logger.info({ database: redactUrl(config.database), rules_version: config.version }, 'starting');
+  const http = await startHttp(engine, config, logger);
+  reloadOnHangUp(engine, options, logger);
+  try {
+    await engine.start();
+    for (const line of whatItObserves(config)) logger.info(line);
+    await stopped;
+  } finally {
+    await http?.close();
+  }
+}
+
+function stopOnSignals(engine: Engine, timeoutMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let asked = false;
+    const stop = (signal: NodeJS.Signals) => {
+      // The claims of a process that leaves at once are taken over after the instance timeout.
+      if (asked) process.exit(1);
+      asked = true;
+      engine.stop({ timeoutMs, reason: signal }).then(resolve, reject);
+    };
+    process.on('SIGTERM', stop);
+    process.on('SIGINT', stop);
+  });
+}
+
+function reloadOnHangUp(engine: Engine, options: Options, logger: Logger): void {
+  process.on('SIGHUP', async () => {
+    try {
+      await engine.reload(await readConfig(options));
+    } catch (error) {
+      const known = error instanceof ConfigError || error instanceof UserError;
+      logger.error(
+        known ? {} : { err: error },
+        `the new rules are refused, the old ones keep running:\n${(error as Error).message}`,
+      );
+    }
+  });
+}
+
+/** Two instances on one host is a common way to run: the second one goes without, and says so. */
+async function startHttp(engine: Engine, config: Config, logger: Logger): Promise<HttpServer | null> {
+  const { listen } = config.settings;
+  if (listen === null) return null;
+  try {
+    const server = await startHttpServer(engine, listen);
+    logger.info({ url: server.url }, `health at ${server.url}/readyz`);
+    return server;
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    logger.warn(`no HTTP endpoints: ${error.message}`);
+    return null;
+  }
+}
+
+function* whatItObserves(config: Config): Generator<string> {
+  for (const observer of config.observers.values()) {
+    const actions = observer.actions.map((action) => `${action.kind} ${action.destination.name}`).join(', ');
+    yield `${observer.name}: ${observer.source.name} (${observer.on.join(', ')})${observer.when === null ? '' : ' when its condition holds'} → ${actions}`;
+  }
+}

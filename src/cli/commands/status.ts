@@ -1,0 +1,70 @@
+import { Command } from 'commander';
+import pc from 'picocolors';
+import { type DatabaseStatus, readDatabaseStatus } from '../../transport/postgres/status.ts';
+import {
+  type ConfigOptions,
+  configOption,
+  databaseOption,
+  jsonOption,
+  readDatabaseUrl,
+  withDatabase,
+} from '../options.ts';
+import { ago, span, table } from '../table.ts';
+
+export function statusCommand(): Command {
+  return new Command('status')
+    .description('Instances, how far routing is, what is queued for each destination, dead letters')
+    .addOption(configOption())
+    .addOption(databaseOption())
+    .addOption(jsonOption())
+    .option('--detailed', 'also the last error of each destination')
+    .action(async (options: ConfigOptions & { json?: true; detailed?: true }) => {
+      const url = await readDatabaseUrl(options);
+      const status = await withDatabase(url, readDatabaseStatus);
+      console.log(options.json ? JSON.stringify(status, null, 2) : describe(status, options.detailed === true));
+    });
+}
+
+function describe(status: DatabaseStatus, detailed: boolean): string {
+  return [instances(status), routing(status), queue(status, detailed), deadLetters(status)].join('\n\n');
+}
+
+function instances({ instances: rows }: DatabaseStatus): string {
+  if (rows.length === 0) return pc.yellow('No instance is running: start one with `pg-observers run`.');
+  const cells = rows.map((row) => [
+    row.host,
+    String(row.pid),
+    row.version,
+    row.rules_version,
+    row.routing ? 'routes, delivers' : 'delivers',
+    ago(row.started_at),
+    `${span(row.silent_ms)} ago`,
+  ]);
+  return table(['HOST', 'PID', 'VERSION', 'RULES', 'DOES', 'STARTED', 'HEARTBEAT'], cells);
+}
+
+function routing({ checkpoint }: DatabaseStatus): string {
+  if (checkpoint.lagEvents === 0) return 'Routing is up to date.';
+  const count = checkpoint.lagEvents > 100_000 ? 'more than 100,000' : String(checkpoint.lagEvents);
+  return pc.yellow(`Routing is behind: ${count} events, the oldest from ${span(checkpoint.lagMs ?? 0)} ago.`);
+}
+
+function queue({ queue: rows }: DatabaseStatus, detailed: boolean): string {
+  if (rows.length === 0) return 'Nothing is queued.';
+  const head = ['DESTINATION', 'READY', 'CLAIMED', 'RETRYING', 'BLOCKED', 'OLDEST'];
+  const cells = rows.map((row) => [
+    row.destination,
+    String(row.ready),
+    String(row.claimed),
+    String(row.retrying),
+    String(row.blocked),
+    span(row.oldest_ms),
+    ...(detailed ? [row.last_error ?? '–'] : []),
+  ]);
+  return table(detailed ? [...head, 'LAST ERROR'] : head, cells);
+}
+
+function deadLetters({ deadLetters: count }: DatabaseStatus): string {
+  if (count === 0) return 'No dead letters.';
+  return pc.red(`${count} dead ${count === 1 ? 'letter' : 'letters'}: see \`pg-observers dlq list\`.`);
+}

@@ -1,0 +1,66 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander';
+import { UserError } from '../domain/errors.ts';
+import { describeError, programVersion } from '../transport/postgres/connection.ts';
+import { applyCommand } from './commands/apply.ts';
+import { demoCommand } from './commands/demo.ts';
+import { dlqCommand } from './commands/dlq.ts';
+import { planCommand } from './commands/plan.ts';
+import { runCommand } from './commands/run.ts';
+import { statusCommand } from './commands/status.ts';
+import { validateCommand } from './commands/validate.ts';
+
+// The reader of our output may leave early (`pg-observers dlq list | head`): that is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
+const program = new Command('pg-observers')
+  .description('Turns PostgreSQL changes into webhooks, mails and Slack messages, as observers.yaml says.')
+  .version(programVersion)
+  .showHelpAfterError('(see --help)')
+  .exitOverride()
+  .addHelpText(
+    'after',
+    `
+First steps:
+  pg-observers demo              see it work, without configuration
+  pg-observers validate          check observers.yaml
+  pg-observers plan              the exact SQL that apply would run
+  pg-observers run               observe, until stopped
+
+Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 not reachable.`,
+  );
+for (const command of [
+  validateCommand(),
+  planCommand(),
+  applyCommand(),
+  runCommand(),
+  statusCommand(),
+  dlqCommand(),
+  demoCommand(),
+]) {
+  program.addCommand(command.exitOverride().showHelpAfterError('(see --help)'));
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = report(error);
+}
+
+/** What went wrong, on stderr, and the exit status for it. Only a bug shows its stack. */
+function report(error: unknown): number {
+  if (error instanceof CommanderError) {
+    // Help and version are asked for; commander has printed everything already.
+    return error.exitCode === 0 ? 0 : 2;
+  }
+  if (error instanceof UserError) {
+    console.error(error.message);
+    return error.exitStatus;
+  }
+  console.error(`pg-observers failed unexpectedly: ${describeError(error)}`);
+  if (error instanceof Error) console.error(error.stack);
+  return 1;
+}

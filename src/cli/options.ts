@@ -1,0 +1,90 @@
+import { existsSync } from 'node:fs';
+import { InvalidArgumentError, Option } from 'commander';
+import type pg from 'pg';
+import { loadConfig, parseDuration, parseRate } from '../config/index.ts';
+import { UserError } from '../domain/errors.ts';
+import type { Config } from '../domain/rules.ts';
+import {
+  createPool,
+  describeError,
+  isTransient,
+  redactUrl,
+  sqlState,
+  unreachable,
+} from '../transport/postgres/connection.ts';
+
+export const defaultConfigFile = 'observers.yaml';
+
+export const configOption = () =>
+  new Option('-c, --config <file>', 'the rules').default(defaultConfigFile).env('PG_OBSERVERS_CONFIG');
+
+export const databaseOption = () => new Option('-d, --database <url>', 'another database than the one the file names');
+
+export const jsonOption = () => new Option('--json', 'print JSON, for programs');
+
+export interface ConfigOptions {
+  readonly config: string;
+  readonly database?: string;
+}
+
+/** The rules, on the database of `--database` when given. @throws ConfigError | UserError */
+export async function readConfig({ config: file, database }: ConfigOptions): Promise<Config> {
+  if (database === undefined) return loadConfig(file);
+  const config = await loadConfig(file, { env: { ...process.env, DATABASE_URL: database } });
+  return { ...config, database };
+}
+
+/** Where the tables are, for commands that need no rules: `--database`, the file, or DATABASE_URL when there is no file. */
+export async function readDatabaseUrl({ config: file, database }: ConfigOptions): Promise<string> {
+  if (database !== undefined) return database;
+  const { DATABASE_URL } = process.env;
+  if (!existsSync(file) && DATABASE_URL !== undefined && DATABASE_URL !== '') return DATABASE_URL;
+  return (await loadConfig(file)).database;
+}
+
+/** Runs `work` on a pool of its own; a database that is away becomes an error with exit status 3. */
+export async function withDatabase<T>(url: string, work: (pool: pg.Pool) => Promise<T>): Promise<T> {
+  const pool = createPool(url, 2);
+  try {
+    return await work(pool);
+  } catch (error) {
+    if (error instanceof UserError) throw error;
+    if (['28P01', '28000', '3D000'].includes(sqlState(error) ?? '') || isTransient(error))
+      throw unreachable(url, error);
+    if (sqlState(error) === '42P01' || sqlState(error) === '3F000') {
+      throw new UserError(`${redactUrl(url)} has no pg-observers tables: run \`pg-observers apply\` first.`, 1, {
+        cause: error,
+      });
+    }
+    if (sqlState(error) === '42501')
+      throw new UserError(`${redactUrl(url)}: ${describeError(error)}.`, 1, { cause: error });
+    throw error;
+  } finally {
+    await pool.end();
+  }
+}
+
+/** `30s`, `5m` as milliseconds. */
+export function duration(text: string): number {
+  const ms = parseDuration(text);
+  if (ms === null) throw new InvalidArgumentError('Write a duration such as 500ms, 30s, 5m, 2h or 7d.');
+  return ms;
+}
+
+/** `10/s`, `600/m`. */
+export function rate(text: string): { readonly count: number; readonly perMs: number } {
+  const parsed = parseRate(text);
+  if (parsed === null) throw new InvalidArgumentError('Write a rate such as 10/s, 600/m or 100/h.');
+  return parsed;
+}
+
+export function positiveInteger(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('Write a whole number from 1 on.');
+  return value;
+}
+
+export function identifier(text: string): string {
+  if (!/^[1-9]\d{0,18}$/.test(text)) throw new InvalidArgumentError('Write the number that `dlq list` shows.');
+  return text;
+}
