@@ -110,7 +110,7 @@ create table observers.deliveries (
   attempts         integer     not null default 0,
   due_at           timestamptz not null default now(),
   claimed_by       uuid,
-  -- Grows with every claim: only the holder of the newest lease may settle.
+  -- A random number of the claim: only the holder of the newest may settle.
   lease            bigint      not null default 0,
   first_attempt_at timestamptz,
   last_error       text,

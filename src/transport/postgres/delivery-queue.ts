@@ -1,7 +1,7 @@
 /**
  * The live queue: claim, settle, release. Every statement works on a batch, and every time is the database's clock.
  *
- * A claim carries a lease that grows with each claim. Settling names the lease, so an instance that slept past its
+ * A claim carries a lease, a number of its own. Settling names the lease, so an instance that slept past its
  * heartbeat (SIGSTOP, a suspended machine) can't settle what another one has claimed since.
  */
 
@@ -51,6 +51,12 @@ const deliveryColumns = `
   d.ordering_key, d.attempts, d.rule_version, d.dead_letter_id::text as dead_letter_id`;
 
 /**
+ * Random, not one more than the last: after a crash of the server forgot a claim, counting would give the next claim the
+ * same number, and both could settle.
+ */
+const newLease = '(random() * 9e18)::bigint';
+
+/**
  * $1 destinations, $2 slots of each, $3 instance, $4 bytes.
  *
  * One statement for all destinations. It runs on the claim pool, whose commits don't wait for the disk: a claim that a
@@ -69,7 +75,7 @@ picked as materialized (
 ),
 d as (
   update observers.deliveries d
-  set state = 'claimed', claimed_by = $3::uuid, lease = d.lease + 1, first_attempt_at = coalesce(d.first_attempt_at, now())
+  set state = 'claimed', claimed_by = $3::uuid, lease = ${newLease}, first_attempt_at = coalesce(d.first_attempt_at, now())
   from picked where d.id = picked.id
   returning d.*
 ),
