@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseConfig } from '../../src/config/index.ts';
@@ -83,6 +83,24 @@ function anchorsOf(markdown: string): string[] {
       .replaceAll(' ', '-'),
   );
 }
+
+describe('ARCHITECTURE.md', () => {
+  const text = readPage('ARCHITECTURE.md');
+
+  it('names files and folders that exist', () => {
+    const root = new URL('../../', import.meta.url).pathname;
+    const places = ['', 'src', 'test'].flatMap((folder) =>
+      readdirSync(root + folder, { recursive: folder !== '', encoding: 'utf8' }).map((path) => join(folder, path)),
+    );
+    const named = [...text.matchAll(/`([\w./-]+(?:\.ts|\/))`/g)].map((match) => match[1]?.replace(/\/$/, '') ?? '');
+    const missing = named.filter((name) => !places.some((path) => path === name || path.endsWith(`/${name}`)));
+    expect(missing).toEqual([]);
+  });
+
+  it('stays short enough to be read', () => {
+    expect(text.split('\n').length).toBeLessThanOrEqual(150);
+  });
+});
 
 describe('a broken page', () => {
   it('is reported by file and line', () => {
