@@ -28,8 +28,12 @@ export function tailLog(limit = 65_536): Log {
   };
 }
 
-/** Makes the cluster. @throws UserError with initdb's output */
-export async function createCluster(runtime: Runtime, directory: DataDirectory): Promise<void> {
+/** Makes the cluster. @throws UserError with initdb's output, or the signal's reason */
+export async function createCluster(
+  runtime: Runtime,
+  directory: DataDirectory,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   // Made aside and renamed: a process killed in between leaves no half cluster behind.
   const draft = `${directory.cluster}.new`;
   const passwordFile = `${draft}/password`;
@@ -48,15 +52,19 @@ export async function createCluster(runtime: Runtime, directory: DataDirectory):
     '--locale-provider=builtin',
     '--builtin-locale=C.UTF-8',
   ]);
-  const end = await endOf(child);
+  const giveUp = () => killGroup(child);
+  signal?.addEventListener('abort', giveUp, { once: true });
+  if (signal?.aborted) giveUp();
+  const end = await endOf(child).finally(() => signal?.removeEventListener('abort', giveUp));
+  signal?.throwIfAborted();
   if (end !== 'status 0') throw failure(runtime, `initdb ended with ${end}`);
   await rename(`${draft}/cluster`, directory.cluster);
   await rm(draft, { recursive: true, force: true });
 }
 
 export interface Postmaster {
-  /** Fast shutdown; resolves when the process has ended. Idempotent. */
-  stop(): Promise<void>;
+  /** Resolves when the process has ended. Idempotent; `immediate` also hurries a stop that is on its way. */
+  stop(how: 'fast' | 'immediate'): Promise<void>;
 }
 
 /** @throws UserError with the server's log when it ends before it accepts connections */
@@ -84,8 +92,9 @@ export async function startPostmaster(
   if (earlyEnd !== null) throw failure(runtime, `the server ended with ${earlyEnd}`);
   let stopping: Promise<void> | null = null;
   return {
-    stop: () => {
+    stop: (how) => {
       stopping ??= shutDown(child, end);
+      if (how === 'immediate') child.kill('SIGQUIT');
       return stopping;
     },
   };
@@ -116,6 +125,16 @@ function launch(runtime: Runtime, program: string, args: readonly string[]): Chi
     stream?.setEncoding('utf8').on('data', (text: string) => runtime.log.append(text));
   }
   return child;
+}
+
+/** With initdb goes the server that it runs to fill the cluster: alone it would live on and write into the directory. */
+function killGroup({ pid }: ChildProcess): void {
+  if (pid === undefined) return; // could not be started
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error; // has just ended by itself
+  }
 }
 
 /** "status 0", "signal SIGKILL"; rejects when the program could not be started at all. */

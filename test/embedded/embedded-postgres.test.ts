@@ -196,3 +196,25 @@ test.runIf(process.getuid?.() === 0)(
     await expect(startEmbeddedPostgres({ dataDir })).rejects.toThrow(`may not enter ${parent}`);
   },
 );
+
+test.each([
+  ['at once', 0],
+  ['while initdb runs', 300],
+])('a start that is given up %s leaves nothing', async (_when, afterMs) => {
+  const dataDir = await directory();
+  const stop = new AbortController();
+  const starting = startEmbeddedPostgres({ dataDir, persistent: false, signal: stop.signal });
+  setTimeout(() => stop.abort(), afterMs);
+  await expect(starting).rejects.toMatchObject({ name: 'AbortError' });
+  expect(existsSync(dataDir)).toBe(false);
+});
+
+test('an immediate stop hurries a fast one', async () => {
+  const server = await start();
+  const postmaster = await postmasterOf(server.dataDir);
+  const fast = server.stop();
+  await server.stop('immediate');
+  expect(await birthOf(postmaster)).toBeNull();
+  expect(existsSync(server.dataDir)).toBe(false);
+  await fast;
+});
