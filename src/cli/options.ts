@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { InvalidArgumentError, Option } from 'commander';
 import type pg from 'pg';
-import { loadConfig, parseDuration, parseRate } from '../config/index.ts';
+import type { LoadOptions } from '../config/index.ts';
+import { parseDuration, parseRate } from '../config/units.ts';
 import { UserError } from '../domain/errors.ts';
 import type { Config } from '../domain/rules.ts';
 import {
@@ -25,6 +26,11 @@ export const jsonOption = () => new Option('--json', 'print JSON, for programs')
 export interface ConfigOptions {
   readonly config: string;
   readonly database?: string;
+}
+
+/** Loaded when it is needed: the expression language and the schema's validator take a quarter of a second. */
+async function loadConfig(file: string, options: LoadOptions = {}): Promise<Config> {
+  return (await import('../config/index.ts')).loadConfig(file, options);
 }
 
 /** The rules, on the database of `--database` when given. @throws ConfigError | UserError */

@@ -1,9 +1,9 @@
 import { Command, Option } from 'commander';
 import { ConfigError, UserError } from '../../domain/errors.ts';
 import type { Config } from '../../domain/rules.ts';
-import { createEngine, type Engine } from '../../engine.ts';
-import { type HttpServer, startHttpServer } from '../../http/server.ts';
-import { createLogger, type LogLevel, logTelemetry } from '../../telemetry/log.ts';
+import type { Engine } from '../../engine.ts';
+import type { HttpServer } from '../../http/server.ts';
+import type { createLogger, LogLevel } from '../../telemetry/log.ts';
 import { redactUrl } from '../../transport/postgres/connection.ts';
 import { type ConfigOptions, configOption, databaseOption, duration, readConfig } from '../options.ts';
 
@@ -45,6 +45,9 @@ SIGHUP reads the rules again: all of them, or, when they are broken, none.`,
 
 async function run(options: Options): Promise<void> {
   const config = await readConfig(options);
+  // Loaded here: the clients of all kinds of destinations would slow down every other command and `--help`.
+  const { createEngine } = await import('../../engine.ts');
+  const { createLogger, logTelemetry } = await import('../../telemetry/log.ts');
   const logger = createLogger(options.logLevel, config.secrets);
   const engine = createEngine(config, { apply: options.apply, telemetry: logTelemetry(logger) });
   const stopped = stopOnSignals(engine, options.shutdownTimeout);
@@ -92,6 +95,7 @@ function reloadOnHangUp(engine: Engine, options: Options, logger: Logger): void 
 async function startHttp(engine: Engine, config: Config, logger: Logger): Promise<HttpServer | null> {
   const { listen } = config.settings;
   if (listen === null) return null;
+  const { startHttpServer } = await import('../../http/server.ts');
   try {
     const server = await startHttpServer(engine, listen);
     logger.info({ url: server.url }, `health at ${server.url}/readyz`);
