@@ -114,11 +114,27 @@ function readWebhook(field: Field): Own<WebhookAction> {
     const template = readTemplate(value, 'header');
     return template === null ? [] : [[name, template]];
   });
+  keepBodySecrets(field.get('body'));
   return {
     kind: 'webhook',
     body: readTemplate(field.get('body'), 'plain'),
     headers: Object.freeze(Object.fromEntries(headers)),
   };
+}
+
+/** Shorter ones (`eu`, `prod`, a number) are no keys, and hiding them would tear every dead letter and log line. */
+const shortestBodySecret = 8;
+
+/** A variable in a body may well be the key that the receiver wants to see there. */
+function keepBodySecrets(field: Field): void {
+  if (Array.isArray(field.value)) return field.items().forEach(keepBodySecrets);
+  if (typeof field.value === 'object') {
+    for (const [, value] of field.entries()) keepBodySecrets(value);
+    return;
+  }
+  for (const { from, value } of field.substitutions) {
+    if (from === 'environment' && value.length >= shortestBodySecret) field.secret(value);
+  }
 }
 
 function readEmail(field: Field): Own<EmailAction> {

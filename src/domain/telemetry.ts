@@ -24,6 +24,13 @@ export type TelemetryEvent =
   | EventsRouted
   | { readonly type: 'decide.fault'; readonly event: EventRecord; readonly observer: string; readonly message: string }
   | AttemptFinished
+  /** The table refused an outcome for another reason than being away: a dead letter that could not be stored, say. */
+  | {
+      readonly type: 'settlement.refused';
+      readonly delivery: string;
+      readonly outcome: 'delivered' | 'retry' | 'dead';
+      readonly error: unknown;
+    }
   | { readonly type: 'delivery.released'; readonly count: number; readonly reason: string }
   | { readonly type: 'delivery.fenced'; readonly count: number }
   | { readonly type: 'delivery.rescued'; readonly count: number }

@@ -74,7 +74,7 @@ interface Entry {
 function entryOf(event: TelemetryEvent): Entry | null {
   switch (event.type) {
     case 'engine.started':
-      return info(`observing ${event.sources} sources with ${event.observers} observers`, {
+      return info(`observing ${count(event.sources, 'source')} with ${count(event.observers, 'observer')}`, {
         took_ms: Math.round(event.tookMs),
       });
     case 'engine.stopping':
@@ -82,7 +82,7 @@ function entryOf(event: TelemetryEvent): Entry | null {
     case 'engine.stopped':
       return info('stopped; nothing is in flight');
     case 'rules.loaded':
-      return info(`rules loaded: ${event.observers} observers`, { rules_version: event.version });
+      return info(`rules loaded: ${count(event.observers, 'observer')}`, { rules_version: event.version });
     case 'rules.refused':
       return { level: 'error', message: `the new rules are refused, the old ones keep running:\n${event.message}` };
     case 'database.unreachable':
@@ -115,6 +115,12 @@ function entryOf(event: TelemetryEvent): Entry | null {
         message: `the condition of ${event.observer} can't be evaluated; the event is a dead letter: ${event.message}`,
         fields: { observer: event.observer, event_uid: event.event.uid, source: event.event.source },
       };
+    case 'settlement.refused':
+      return {
+        level: 'error',
+        message: `an outcome could not be stored as it is; delivery ${event.delivery} stays in the queue until it is`,
+        fields: { delivery: event.delivery, outcome: event.outcome, err: event.error },
+      };
     case 'delivery.released':
       return { level: 'debug', message: `${event.count} claims handed back: ${event.reason}` };
     case 'delivery.fenced':
@@ -132,6 +138,7 @@ function entryOf(event: TelemetryEvent): Entry | null {
   }
 }
 
+const count = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`;
 const info = (message: string, fields: Record<string, unknown> = {}): Entry => ({ level: 'info', message, fields });
 const warn = (message: string, fields: Record<string, unknown> = {}): Entry => ({ level: 'warn', message, fields });
 

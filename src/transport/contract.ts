@@ -75,6 +75,8 @@ export interface ConditionFault {
 export interface ReplayRequest {
   readonly deadLetterId: string;
   readonly observer: string;
+  /** Of the rule that could not be evaluated. */
+  readonly ruleVersion: string;
   readonly event: EventRecord;
 }
 
@@ -86,8 +88,10 @@ export interface DeliveryQueue {
   loadEvent(delivery: Delivery): Promise<EventRecord | null>;
   /** @returns ids of the deliveries that were settled; the others had been taken over by another instance */
   settle(settlements: readonly Settlement[]): Promise<ReadonlySet<string>>;
-  /** Hands claims back unattempted, e.g. on shutdown; null: all of this instance. @returns how many */
-  release(ids: readonly string[] | null, delayMs: number): Promise<number>;
+  /** Hands claims back unattempted, due after `delayMs` at the earliest. @returns how many */
+  release(claims: readonly Delivery[], delayMs: number): Promise<number>;
+  /** Hands back whatever this instance has claimed save these: what it doesn't know of, or on shutdown all. @returns how many */
+  releaseUnknown(held: readonly string[]): Promise<number>;
 }
 
 export interface ClaimWish {
@@ -130,7 +134,7 @@ export interface Settlement {
 // --------------------------------------------------------------------------------------------------- recover
 
 export interface InstanceRegistry {
-  /** Says that this instance is alive. @returns false when it was declared dead meanwhile and its claims are gone */
+  /** Says that this instance is alive, and with which rules. */
   heartbeat(rulesVersion: string, routing: boolean): Promise<Heartbeat>;
   /** Takes over the claims of instances whose heartbeat stopped. @returns how many */
   rescue(timeoutMs: number): Promise<number>;

@@ -1,17 +1,17 @@
 import type { DestinationClient } from '../../actions/contract.ts';
-import { messageId } from '../../domain/delivery.ts';
+import { type Delivery, messageId } from '../../domain/delivery.ts';
 import type { EventRecord } from '../../domain/event.ts';
 import { ExpressionError } from '../../domain/expression.ts';
 import type { Outcome } from '../../domain/outcome.ts';
 import { retryDelayMs } from '../../domain/retry.ts';
 import type { Action } from '../../domain/rules.ts';
 import { createScope } from '../../expression/index.ts';
-import type { ClaimedDelivery, Settlement } from '../../transport/contract.ts';
+import type { Settlement } from '../../transport/contract.ts';
 import type { Cancellation } from './cancellation.ts';
 
 /** One attempt: render, send, and say what is to become of the delivery. Never throws. */
 export async function attempt(
-  { delivery }: ClaimedDelivery,
+  delivery: Delivery,
   event: EventRecord,
   action: Action,
   client: DestinationClient,
@@ -19,20 +19,36 @@ export async function attempt(
 ): Promise<Settlement | 'cancelled'> {
   const startedAt = Date.now();
   const started = performance.now();
-  const seen = { delivery, startedAt, keepAttempt: true };
+  const made = delivery.attempts + 1;
   let request: unknown;
   try {
     request = client.render(action, createScope(event), messageId(event.uid, delivery.observer, delivery.action));
   } catch (error) {
-    return { ...seen, ...fault(error), durationMs: performance.now() - started };
+    return fault(delivery, action, error, startedAt, performance.now() - started);
   }
-  const outcome = await send(client, request, action.timeoutMs, delivery.attempts + 1, cancellation);
+  const outcome = await send(client, request, action.timeoutMs, made, cancellation);
   // A shutdown cut it off: not the receiver's failure, so it costs no attempt.
   if (outcome.kind !== 'delivered' && cancellation.cancelled) return 'cancelled';
-  const verdict = judge(outcome, action, delivery.attempts + 1);
-  const described = verdict.kind === 'dead' ? client.describe(request) : undefined;
-  return { ...seen, ...verdict, ...reply(outcome), durationMs: performance.now() - started, request: described };
+  const failed = outcome.kind !== 'delivered';
+  const isLast = outcome.kind === 'retry' && made >= action.retry.attempts;
+  const kind = outcome.kind === 'rejected' || isLast ? 'dead' : outcome.kind;
+  return {
+    delivery,
+    kind,
+    startedAt,
+    durationMs: performance.now() - started,
+    delayMs: kind === 'retry' && failed ? retryDelayMs(action.retry, made, retryAfterMs(outcome)) : 0,
+    reason: kind === 'dead' ? (isLast ? 'exhausted' : 'rejected') : null,
+    status: outcome.status,
+    errorClass: failed ? outcome.errorClass : null,
+    errorMessage: failed ? outcome.message : null,
+    responseExcerpt: outcome.responseExcerpt,
+    request: kind === 'dead' ? describe(client, request) : undefined,
+    keepAttempt: true,
+  };
 }
+
+const retryAfterMs = (outcome: Outcome) => (outcome.kind === 'retry' ? outcome.retryAfterMs : null);
 
 async function send(
   client: DestinationClient,
@@ -57,41 +73,39 @@ async function send(
   }
 }
 
-function judge(outcome: Outcome, action: Action, made: number): Pick<Settlement, 'kind' | 'reason' | 'delayMs'> {
-  switch (outcome.kind) {
-    case 'delivered':
-      return { kind: 'delivered', reason: null, delayMs: 0 };
-    case 'rejected':
-      return { kind: 'dead', reason: 'rejected', delayMs: 0 };
-    case 'retry':
-      return made >= action.retry.attempts
-        ? { kind: 'dead', reason: 'exhausted', delayMs: 0 }
-        : { kind: 'retry', reason: null, delayMs: retryDelayMs(action.retry, made, outcome.retryAfterMs) };
+/** A description that fails must not take the outcome with it. */
+function describe(client: DestinationClient, request: unknown): unknown {
+  try {
+    return client.describe(request);
+  } catch {
+    return undefined;
   }
 }
 
-function reply(outcome: Outcome): Pick<Settlement, 'status' | 'errorClass' | 'errorMessage' | 'responseExcerpt'> {
-  const failed = outcome.kind !== 'delivered';
-  return {
-    status: outcome.status,
-    responseExcerpt: outcome.responseExcerpt,
-    errorClass: failed ? outcome.errorClass : null,
-    errorMessage: failed ? outcome.message : null,
-  };
-}
-
 /** What can't be rendered can't be sent, now or later. */
-function fault(error: unknown): Omit<Settlement, 'delivery' | 'startedAt' | 'durationMs' | 'keepAttempt'> {
+function fault(
+  delivery: Delivery,
+  { position }: Action,
+  error: unknown,
+  startedAt: number,
+  durationMs: number,
+): Settlement {
   const message = error instanceof Error ? error.message : String(error);
-  const where = error instanceof ExpressionError ? ` in ${JSON.stringify(error.expression)}` : '';
+  const expression = error instanceof ExpressionError ? error.expression.trim() : '';
+  const quoted = message.includes(expression) ? '' : ` in ${JSON.stringify(expression)}`;
+  const where = `${quoted} (action at line ${position.line}, column ${position.column})`;
   return {
+    delivery,
     kind: 'dead',
-    reason: 'engine_fault',
+    startedAt,
+    durationMs,
     delayMs: 0,
+    reason: 'engine_fault',
     status: null,
     errorClass: 'template',
     errorMessage: `${message}${where}`,
     responseExcerpt: null,
     request: undefined,
+    keepAttempt: true,
   };
 }

@@ -7,24 +7,26 @@ export type BreakerState = 'closed' | 'open' | 'half-open';
  * policy's, half-open after `openForMs` with one probe in flight, closed again when the probe succeeds. While it is
  * open nothing is claimed, so waiting costs neither attempts nor memory.
  *
+ * Each change of state begins a new phase, and an outcome counts only in the phase in which its attempt began: an old
+ * attempt that times out while the breaker is half-open is not the probe.
+ *
  * The window is kept as ten slots of counts rather than as a list of outcomes: constant memory at any rate.
  */
 export class CircuitBreaker {
   readonly #policy: CircuitBreakerPolicy;
   readonly #slots: { since: number; failed: number; total: number }[] = [];
   #state: BreakerState = 'closed';
+  #phase = 0;
   #openedAt = 0;
   #probing = false;
 
+  /** @param policy and every `now` below: milliseconds of one monotonic clock */
   constructor(policy: CircuitBreakerPolicy) {
     this.#policy = policy;
   }
 
   state(now: number): BreakerState {
-    if (this.#state === 'open' && now - this.#openedAt >= this.#policy.openForMs) {
-      this.#state = 'half-open';
-      this.#probing = false;
-    }
+    if (this.#state === 'open' && now - this.#openedAt >= this.#policy.openForMs) this.#enter('half-open');
     return this.#state;
   }
 
@@ -40,28 +42,37 @@ export class CircuitBreaker {
     return this.state(now) === 'open' ? this.#openedAt + this.#policy.openForMs - now : 0;
   }
 
-  started(now: number): void {
+  /** An attempt begins. @returns its phase, to be handed in with its outcome */
+  started(now: number): number {
     if (this.state(now) === 'half-open') this.#probing = true;
+    return this.#phase;
   }
 
-  finished(failed: boolean, now: number): void {
+  /** @param failed null: the receiver was not asked after all, which says nothing about it */
+  finished(failed: boolean | null, phase: number, now: number): void {
+    if (phase !== this.#phase || this.#state === 'open') return;
     if (this.#state === 'half-open') return this.#settleProbe(failed, now);
-    if (this.#state === 'open') return;
+    if (failed === null) return;
     const counts = this.#count(failed, now);
     if (counts.total >= this.#policy.minimum && counts.failed / counts.total >= this.#policy.failureRate)
       this.#open(now);
   }
 
-  #settleProbe(failed: boolean, now: number): void {
+  #settleProbe(failed: boolean | null, now: number): void {
     this.#probing = false;
-    if (failed) return this.#open(now);
-    this.#state = 'closed';
-    this.#slots.length = 0;
+    if (failed === true) this.#open(now);
+    else if (failed === false) this.#enter('closed');
   }
 
   #open(now: number): void {
-    this.#state = 'open';
     this.#openedAt = now;
+    this.#enter('open');
+  }
+
+  #enter(state: BreakerState): void {
+    this.#state = state;
+    this.#phase += 1;
+    this.#probing = false;
     this.#slots.length = 0;
   }
 
@@ -75,9 +86,11 @@ export class CircuitBreaker {
     }
     slot.total += 1;
     if (failed) slot.failed += 1;
-    return this.#slots.reduce((sum, s) => ({ failed: sum.failed + s.failed, total: sum.total + s.total }), {
-      failed: 0,
-      total: 0,
-    });
+    const counts = { failed: 0, total: 0 };
+    for (const one of this.#slots) {
+      counts.failed += one.failed;
+      counts.total += one.total;
+    }
+    return counts;
   }
 }

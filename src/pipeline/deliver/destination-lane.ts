@@ -4,24 +4,49 @@ import type { ClaimedDelivery } from '../../transport/contract.ts';
 import { type BreakerState, CircuitBreaker } from './circuit-breaker.ts';
 import { TokenBucket } from './token-bucket.ts';
 
-/** How many claims wait here for a free place, per place; a claim that waits elsewhere costs a round trip each time. */
-const prefetchPerPlace = 1;
+/**
+ * So much work is claimed ahead, measured by how fast this destination takes it: a fast one never waits for a claim's
+ * round trip, and of a slow one nothing is hoarded that another instance could begin now. Milliseconds.
+ */
+const prefetchMs = 50;
 const longestPrefetch = 500;
+/** Weight of the newest attempt in the moving average of durations. */
+const newest = 0.1;
+
+/** One attempt's place, from `next` to `finished`. */
+export interface Turn {
+  readonly claimed: ClaimedDelivery;
+  readonly startedAt: number;
+  /** The breaker it began under, and that one's phase: new rules may have brought another. */
+  readonly breaker: CircuitBreaker | null;
+  readonly phase: number;
+}
 
 /** What this process has of one destination: its client, what is in flight, what is claimed and waits, and its limits. */
 export class DestinationLane {
-  readonly destination: Destination;
-  readonly client: DestinationClient;
+  #destination: Destination;
+  #client: DestinationClient;
   readonly #waiting: ClaimedDelivery[] = [];
-  readonly #breaker: CircuitBreaker | null;
-  readonly #bucket: TokenBucket | null;
+  #breaker: CircuitBreaker | null;
+  #bucket: TokenBucket | null;
   #inFlight = 0;
+  /** Moving average; null before the first attempt has ended. Milliseconds. */
+  #attemptMs: number | null = null;
+  #announced: BreakerState = 'closed';
 
   constructor(destination: Destination, client: DestinationClient, now: number) {
-    this.destination = destination;
-    this.client = client;
-    this.#breaker = destination.circuitBreaker === null ? null : new CircuitBreaker(destination.circuitBreaker);
-    this.#bucket = destination.rateLimit === null ? null : new TokenBucket(destination.rateLimit, now);
+    this.#destination = destination;
+    this.#client = client;
+    this.#breaker = breakerOf(destination);
+    this.#bucket = bucketOf(destination, now);
+  }
+
+  get destination(): Destination {
+    return this.#destination;
+  }
+
+  get client(): DestinationClient {
+    return this.#client;
   }
 
   get inFlight(): number {
@@ -32,14 +57,36 @@ export class DestinationLane {
     return this.#waiting.length;
   }
 
+  /**
+   * Takes up a changed destination. What is in flight ends on the former client and keeps its place, so that no reload
+   * lets more through than `concurrency`; a breaker and a limit that did not change keep what they know.
+   * @returns the former client, to be closed
+   */
+  change(destination: Destination, client: DestinationClient, now: number): DestinationClient {
+    const [formerDestination, formerClient] = [this.#destination, this.#client];
+    this.#destination = destination;
+    this.#client = client;
+    if (!alike(formerDestination.circuitBreaker, destination.circuitBreaker)) this.#breaker = breakerOf(destination);
+    if (!alike(formerDestination.rateLimit, destination.rateLimit)) this.#bucket = bucketOf(destination, now);
+    return formerClient;
+  }
+
   breakerState(now: number): BreakerState {
     return this.#breaker?.state(now) ?? 'closed';
   }
 
+  /** The breaker's state when it is another one than at the last call, else null. */
+  breakerChange(now: number): BreakerState | null {
+    const state = this.breakerState(now);
+    if (state === this.#announced) return null;
+    this.#announced = state;
+    return state;
+  }
+
   /** How many deliveries to claim for it now. */
   wanted(now: number): number {
-    const { concurrency } = this.destination;
-    const prefetch = Math.min(concurrency * prefetchPerPlace, longestPrefetch);
+    const { concurrency } = this.#destination;
+    const prefetch = this.#prefetch(concurrency);
     const room = concurrency + prefetch - this.#inFlight - this.#waiting.length;
     // Asking for one at a time is a round trip per event: wait until half of the prefetch is used up.
     if (room < prefetch / 2 && this.#waiting.length > 0) return 0;
@@ -56,19 +103,23 @@ export class DestinationLane {
   }
 
   /** The next delivery to attempt, or null when it has no free place, no permission or nothing to do. */
-  next(now: number): ClaimedDelivery | null {
-    if (this.#inFlight >= this.destination.concurrency || this.#permitted(now) < 1) return null;
+  next(now: number): Turn | null {
+    if (this.#waiting.length === 0 || this.#inFlight >= this.#destination.concurrency) return null;
+    if (this.#permitted(now) < 1) return null;
     const claimed = this.#waiting.shift();
     if (claimed === undefined) return null;
     this.#inFlight += 1;
     this.#bucket?.take(now);
-    this.#breaker?.started(now);
-    return claimed;
+    return { claimed, startedAt: now, breaker: this.#breaker, phase: this.#breaker?.started(now) ?? 0 };
   }
 
-  finished(failed: boolean | null, now: number): void {
+  /** @param failed whether the receiver failed; null: it was not asked */
+  finished(turn: Turn, failed: boolean | null, now: number): void {
     this.#inFlight -= 1;
-    if (failed !== null) this.#breaker?.finished(failed, now);
+    turn.breaker?.finished(failed, turn.phase, now);
+    if (failed === null) return;
+    const tookMs = now - turn.startedAt;
+    this.#attemptMs = this.#attemptMs === null ? tookMs : this.#attemptMs + (tookMs - this.#attemptMs) * newest;
   }
 
   /** Empties the waiting line, e.g. to hand the claims back. */
@@ -76,8 +127,19 @@ export class DestinationLane {
     return this.#waiting.splice(0);
   }
 
+  #prefetch(concurrency: number): number {
+    if (this.#attemptMs === null) return 0;
+    return Math.min(longestPrefetch, Math.floor((concurrency * prefetchMs) / Math.max(this.#attemptMs, 1)));
+  }
+
   #permitted(now: number): number {
     const probes = this.#breaker?.permits(now) ?? Number.POSITIVE_INFINITY;
     return Math.min(probes, this.#bucket?.available(now) ?? Number.POSITIVE_INFINITY);
   }
 }
+
+const breakerOf = ({ circuitBreaker }: Destination) =>
+  circuitBreaker === null ? null : new CircuitBreaker(circuitBreaker);
+const bucketOf = ({ rateLimit }: Destination, now: number) =>
+  rateLimit === null ? null : new TokenBucket(rateLimit, now);
+const alike = (one: unknown, other: unknown) => JSON.stringify(one) === JSON.stringify(other);

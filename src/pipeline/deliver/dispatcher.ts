@@ -3,17 +3,20 @@
  *
  * Every destination has its own lane with its own places, so a hanging endpoint fills its lane and nobody else's. One
  * claim statement serves all lanes that have room. Nothing is timed in memory: when to try again stands in the table.
+ *
+ * The loop sleeps until something can be claimed, so whatever makes that possible rings it: a finished attempt (room), a
+ * written outcome (a retry has its time, the next of an ordered lane is free), a claim handed back, a breaker that
+ * changed, the router. The poll is for what nobody could tell us: deliveries that another instance left.
  */
 
-import { openDestination } from '../../actions/registry.ts';
-import type { EventRecord } from '../../domain/event.ts';
-import type { Action, Config } from '../../domain/rules.ts';
+import type { Config } from '../../domain/rules.ts';
 import type { Telemetry } from '../../domain/telemetry.ts';
-import type { ClaimedDelivery, DeliveryQueue, Settlement } from '../../transport/contract.ts';
+import type { ClaimedDelivery, ClaimWish, DeliveryQueue, Settlement } from '../../transport/contract.ts';
 import { StageLoop } from '../stage-loop.ts';
-import { attempt } from './attempt.ts';
-import { Cancellation } from './cancellation.ts';
-import { DestinationLane } from './destination-lane.ts';
+import { ClaimsInHand } from './claims-in-hand.ts';
+import { DeliveryWorker } from './delivery-worker.ts';
+import type { DestinationLane, Turn } from './destination-lane.ts';
+import { DestinationLanes } from './destination-lanes.ts';
 import { Settler } from './settler.ts';
 
 export interface DispatcherOptions {
@@ -22,62 +25,59 @@ export interface DispatcherOptions {
   readonly pollIntervalMs: () => number;
   /** False while this instance may have been declared dead: nothing may start. */
   readonly alive: () => boolean;
-  /** Whether its rules are the newest loaded anywhere: only then is an unknown rule a removed one. */
-  readonly newestRules: () => boolean;
+  /** Asks whether its rules are the newest loaded anywhere, now: only then is an unknown rule a removed one. */
+  readonly confirmNewestRules: () => Promise<boolean>;
   readonly telemetry: Telemetry;
   readonly isTransient: (error: unknown) => boolean;
 }
 
 /** Outcomes waiting to be written beyond which nothing new is claimed. */
 const settlementBacklog = 5_000;
-/** A delivery of a rule this process doesn't know: how long it stays with the others. */
-const unknownRuleDelayMs = 2_000;
+/** Before the next look, while this instance must not start anything. */
+const heldUpMs = 20;
+/** For what a cut-off attempt has to tidy up, and for writing the last outcomes, at the end. */
+const lastWordsMs = 5_000;
 
 export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #loop: StageLoop;
   readonly #settler: Settler;
-  readonly #cancellation = new Cancellation();
-  #lanes = new Map<string, DestinationLane>();
-  #actions = new Map<string, Action>();
-  #keep: Config['settings']['attempts'] = 'all';
+  readonly #inHand: ClaimsInHand;
+  readonly #worker: DeliveryWorker;
+  readonly #lanes = new DestinationLanes();
+  /** Counts the lives of the instance: a claim asked for in an earlier one belongs to others. */
+  #life = 0;
   #inFlight = 0;
   #idle: (() => void) | null = null;
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
-    this.#settler = new Settler(options);
+    this.#settler = new Settler({ ...options, onSettled: (settlements) => this.#settled(settlements) });
+    this.#inHand = new ClaimsInHand({ ...options, onReleased: () => this.wake() }, performance.now());
+    this.#worker = new DeliveryWorker({ ...options, settler: this.#settler, inHand: this.#inHand });
     this.#loop = new StageLoop({
       name: 'deliver',
       round: () => this.#round(),
+      // What the failed statement claimed, if it did, nobody would attempt.
+      recover: async () => this.#inHand.reconcileSoon(),
       telemetry: options.telemetry,
       isTransient: options.isTransient,
     });
   }
 
-  /** Takes up new rules. Lanes whose destination did not change keep their connections, breakers and limits. */
+  /**
+   * Takes up new rules, whole or not at all.
+   * @throws UserError when a destination can't be opened
+   */
   load(config: Config): void {
-    const old = this.#lanes;
-    const now = performance.now();
-    this.#lanes = new Map();
-    for (const destination of config.destinations.values()) {
-      const kept = old.get(destination.name);
-      const same = kept !== undefined && JSON.stringify(kept.destination) === JSON.stringify(destination);
-      this.#lanes.set(
-        destination.name,
-        same ? kept : new DestinationLane(destination, openDestination(destination), now),
-      );
-    }
-    this.#actions = new Map(
-      [...config.observers.values()].flatMap((o) => o.actions.map((a) => [actionKey(o.name, a.name), a] as const)),
-    );
-    this.#keep = config.settings.attempts;
-    for (const [name, lane] of old) if (this.#lanes.get(name) !== lane) void this.#retire(lane);
+    const retired = this.#lanes.load(config, performance.now());
+    this.#worker.load(config);
+    for (const lane of retired) void this.#retire(lane);
     this.wake();
   }
 
   get lanes(): readonly DestinationLane[] {
-    return [...this.#lanes.values()];
+    return [...this.#lanes];
   }
 
   start(): void {
@@ -91,162 +91,147 @@ export class Dispatcher {
 
   /** Drops what waits: another instance took this one for dead and may have it already. */
   forget(): void {
-    for (const lane of this.#lanes.values()) lane.drain();
+    this.#life += 1;
+    for (const lane of this.#lanes) this.#inHand.forget(lane.drain());
   }
 
   /**
-   * Claims nothing more, lets attempts in flight end within `timeoutMs`, cuts off the rest (uncounted), writes every
-   * outcome, and hands back what was claimed and not attempted.
+   * Claims nothing more, hands back at once what was claimed and not begun, lets attempts in flight end within
+   * `timeoutMs`, cuts off the rest (uncounted), and writes every outcome. Never outlasts `timeoutMs` by more than a
+   * quarter of a minute: what can't be written then is taken over like the claims of a dead instance.
    */
   async stop(timeoutMs: number): Promise<void> {
-    await this.#loop.stop();
-    for (const lane of this.#lanes.values()) lane.drain();
-    const timer = setTimeout(() => this.#cancellation.cancel(), timeoutMs);
-    await this.#attemptsEnded();
-    clearTimeout(timer);
-    const giveUp = setTimeout(() => this.#settler.abandon(), 5_000);
-    await this.#settler.flush();
-    clearTimeout(giveUp);
-    await Promise.all([...this.#lanes.values()].map((lane) => lane.client.close()));
+    const stopped = this.#loop.stop();
+    const handedBack = this.#inHand.release(
+      this.lanes.flatMap((lane) => lane.drain()),
+      0,
+      'this instance stops',
+    );
+    const cutOff = setTimeout(() => this.#worker.cancel(), timeoutMs);
+    await within(timeoutMs + lastWordsMs, this.#attemptsEnded());
+    clearTimeout(cutOff);
+    await within(lastWordsMs, Promise.all([this.#settler.flush(), stopped, handedBack]));
+    this.#settler.abandon();
+    await within(lastWordsMs, Promise.all(this.lanes.map((lane) => lane.client.close())));
   }
 
   async #round(): Promise<number> {
-    const { alive, queue, pollIntervalMs } = this.#options;
-    if (!alive() || this.#settler.backlog > settlementBacklog) return 20;
+    const { alive, queue } = this.#options;
+    if (!alive() || this.#settler.backlog > settlementBacklog) return heldUpMs;
+    await this.#inHand.reconcile(performance.now());
+    this.#startWaiting();
+    // One moment for asking and for resting: between two, a limit may let something through that neither sees.
+    const asking = performance.now();
+    const wanted = this.#wishes(asking);
+    if (wanted.length === 0) return this.#restMs(null, asking);
+    const life = this.#life;
+    const batch = await queue().claim(wanted);
+    if (life !== this.#life) return 0;
+    this.#accept(batch.claimed);
+    this.#startWaiting();
     const now = performance.now();
-    this.#startWaiting();
-    const wanted = this.lanes
-      .map((lane) => ({ destination: lane.destination.name, slots: lane.wanted(now) }))
-      .filter((wish) => wish.slots > 0);
-    const limited = Math.min(...this.lanes.map((lane) => lane.waitMs(now)).filter((ms) => ms > 0));
-    if (wanted.length === 0) return Math.min(limited, pollIntervalMs());
-    const { claimed, nextDueMs } = await queue().claim(wanted);
-    for (const one of claimed) this.#accept(one);
-    this.#startWaiting();
-    const full = claimed.length > 0 && claimed.length >= Math.max(...wanted.map((wish) => wish.slots));
-    return full ? 0 : Math.min(limited, pollIntervalMs(), Math.max(1, nextDueMs ?? Number.POSITIVE_INFINITY));
+    return this.#mayHaveMore(wanted, batch.claimed, now) ? 0 : this.#restMs(batch.nextDueMs, now);
   }
 
-  #accept(claimed: ClaimedDelivery): void {
-    const lane = this.#lanes.get(claimed.delivery.destination);
-    if (lane !== undefined) return lane.add(claimed);
-    // The rules changed while the claim was on its way.
-    void this.#release([claimed], 0, 'the rules changed');
+  #wishes(now: number): ClaimWish[] {
+    const wishes: ClaimWish[] = [];
+    for (const lane of this.#lanes) {
+      const slots = lane.wanted(now);
+      if (slots > 0) wishes.push({ destination: lane.destination.name, slots });
+    }
+    return wishes;
+  }
+
+  /** A lane that got all it asked for, or had nothing to ask for, may take more by now: its rate limit saved up meanwhile. */
+  #mayHaveMore(wanted: readonly ClaimWish[], claimed: readonly ClaimedDelivery[], now: number): boolean {
+    const lacking = new Map(wanted.map(({ destination, slots }) => [destination, slots]));
+    for (const { delivery } of claimed) {
+      lacking.set(delivery.destination, (lacking.get(delivery.destination) ?? 0) - 1);
+    }
+    return this.lanes.some((lane) => (lacking.get(lane.destination.name) ?? 0) <= 0 && lane.wanted(now) > 0);
+  }
+
+  /** Until the next delivery is due, a limit lets something through, or the poll. Milliseconds. */
+  #restMs(nextDueMs: number | null, now: number): number {
+    if (!this.#options.alive()) return heldUpMs;
+    let restMs = this.#options.pollIntervalMs();
+    if (nextDueMs !== null) restMs = Math.min(restMs, Math.max(1, nextDueMs));
+    for (const lane of this.#lanes) {
+      const waitMs = lane.waitMs(now);
+      if (waitMs > 0) restMs = Math.min(restMs, waitMs);
+      this.#announceBreaker(lane, now);
+    }
+    return restMs;
+  }
+
+  #accept(claimed: readonly ClaimedDelivery[]): void {
+    const strangers: ClaimedDelivery[] = [];
+    for (const one of claimed) {
+      this.#inHand.take(one);
+      const lane = this.#lanes.get(one.delivery.destination);
+      if (lane === undefined || this.#loop.stopping) strangers.push(one);
+      else lane.add(one);
+    }
+    void this.#inHand.release(strangers, 0, 'the rules changed, or this instance stops');
   }
 
   #startWaiting(): void {
-    for (const lane of this.#lanes.values()) this.#startLane(lane);
+    for (const lane of this.#lanes) this.#startLane(lane);
   }
 
   #startLane(lane: DestinationLane): void {
-    if (this.#loop.stopping || !this.#options.alive()) return;
-    for (let next = lane.next(performance.now()); next !== null; next = lane.next(performance.now())) {
+    if (lane.waiting === 0 || this.#loop.stopping || !this.#options.alive()) return;
+    const now = performance.now();
+    for (let turn = lane.next(now); turn !== null; turn = lane.next(now)) {
       this.#inFlight += 1;
-      void this.#deliver(lane, next);
+      void this.#deliver(lane, turn);
     }
   }
 
   /** One delivery, from claim to outcome. Never rejects. */
-  async #deliver(lane: DestinationLane, claimed: ClaimedDelivery): Promise<void> {
+  async #deliver(lane: DestinationLane, turn: Turn): Promise<void> {
     let failed: boolean | null = null;
     try {
-      failed = await this.#attempt(lane, claimed);
+      failed = await this.#worker.perform(turn.claimed, lane, (one) => !this.#lanes.includes(one));
     } catch (error) {
-      // The event could not be loaded: the claim goes back and is tried again.
+      // The event could not be loaded, or nobody could say whose rules are the newest: the claim goes back.
       if (!this.#options.isTransient(error)) {
         this.#options.telemetry({ type: 'stage.failed', stage: 'deliver', error });
       }
-      await this.#release([claimed], 1_000, 'the event could not be loaded');
+      await this.#inHand.release([turn.claimed], 1_000, 'the event could not be loaded');
     } finally {
-      lane.finished(failed, performance.now());
-      this.#inFlight -= 1;
-      if (this.#inFlight === 0) this.#idle?.();
-      this.#startLane(lane);
-      if (lane.wanted(performance.now()) > 0) this.wake();
+      this.#finished(lane, turn, failed);
     }
   }
 
-  /** @returns whether the receiver failed; null when it was not asked */
-  async #attempt(lane: DestinationLane, claimed: ClaimedDelivery): Promise<boolean | null> {
-    const { delivery } = claimed;
-    const action = this.#actions.get(actionKey(delivery.observer, delivery.action));
-    if (action === undefined || action.destination.name !== delivery.destination) return this.#unknownRule(claimed);
-    const event = claimed.event ?? (await this.#options.queue().loadEvent(delivery));
-    if (event === null) return this.#bury(claimed, 'engine_fault', 'its event is no longer in the log');
-    const before = lane.breakerState(performance.now());
-    const result = await attempt(claimed, event, action, lane.client, this.#cancellation);
-    if (result === 'cancelled') return null;
-    this.#settle(result, event);
-    const failed = result.kind !== 'delivered' && result.reason !== 'engine_fault' && result.reason !== 'rejected';
-    this.#announceBreaker(lane, before);
-    return failed;
+  #finished(lane: DestinationLane, turn: Turn, failed: boolean | null): void {
+    const now = performance.now();
+    lane.finished(turn, failed, now);
+    this.#inFlight -= 1;
+    if (this.#inFlight === 0) this.#idle?.();
+    this.#announceBreaker(lane, now);
+    this.#startLane(lane);
+    // Not alive: what waits here could not begin, and the loop looks after it.
+    if (lane.wanted(now) > 0 || !this.#options.alive()) this.wake();
   }
 
-  #settle(settlement: Settlement, event: EventRecord): void {
-    const keepAttempt = this.#keep === 'all' || (this.#keep === 'failures' && settlement.kind !== 'delivered');
-    this.#settler.add({ ...settlement, keepAttempt });
-    const { delivery } = settlement;
-    this.#options.telemetry({
-      type: 'attempt.finished',
-      delivery: delivery.id,
-      event,
-      observer: delivery.observer,
-      action: delivery.action,
-      destination: delivery.destination,
-      attempt: delivery.attempts + 1,
-      durationMs: settlement.durationMs,
-      outcome: settlement.kind,
-      reason: settlement.reason,
-      status: settlement.status,
-      errorClass: settlement.errorClass,
-      message: settlement.errorMessage,
-      retryInMs: settlement.kind === 'retry' ? settlement.delayMs : null,
-      replay: delivery.deadLetterId !== null,
-    });
+  #settled(settlements: readonly Settlement[]): void {
+    this.#inHand.settled(settlements);
+    // A retry has its time now, and a follower of an ordered lane is free: both only the table knows.
+    if (settlements.some(({ kind, delivery }) => kind === 'retry' || delivery.orderingKey !== null)) this.wake();
   }
 
-  /**
-   * The rule was removed from the file, or this process has an older file than the one that queued the delivery. Only
-   * the newest rules may say that it is gone; everybody else leaves it to them.
-   */
-  async #unknownRule(claimed: ClaimedDelivery): Promise<null> {
-    if (!this.#options.newestRules()) {
-      await this.#release([claimed], unknownRuleDelayMs, 'unknown rule');
-      return null;
-    }
-    const { observer, action } = claimed.delivery;
-    return this.#bury(claimed, 'rule_removed', `observer ${observer} has no action ${action} any more`);
-  }
-
-  /** A dead letter without an attempt. */
-  #bury({ delivery }: ClaimedDelivery, reason: 'rule_removed' | 'engine_fault', errorMessage: string): null {
-    this.#settler.add({ ...unattempted, delivery, reason, errorMessage });
-    return null;
-  }
-
-  #announceBreaker(lane: DestinationLane, before: ReturnType<DestinationLane['breakerState']>): void {
-    const state = lane.breakerState(performance.now());
-    if (state === before) return;
+  #announceBreaker(lane: DestinationLane, now: number): void {
+    const state = lane.breakerChange(now);
+    if (state === null) return;
     this.#options.telemetry({ type: 'breaker.changed', destination: lane.destination.name, state });
     // What waits in memory goes back: an open breaker holds nothing.
-    if (state === 'open') void this.#release(lane.drain(), 0, 'the circuit breaker opened');
-  }
-
-  async #release(claims: readonly ClaimedDelivery[], delayMs: number, reason: string): Promise<void> {
-    if (claims.length === 0) return;
-    const ids = claims.map(({ delivery }) => delivery.id);
-    try {
-      const count = await this.#options.queue().release(ids, delayMs);
-      this.#options.telemetry({ type: 'delivery.released', count, reason });
-    } catch (error) {
-      this.#options.telemetry({ type: 'stage.failed', stage: 'release', error });
-      // Kept claimed and not in memory, they would wait for this process to end: try until they are back.
-      setTimeout(() => void this.#release(claims, delayMs, reason), 1_000);
-    }
+    if (state === 'open') void this.#inHand.release(lane.drain(), 0, 'the circuit breaker opened');
+    this.wake();
   }
 
   async #retire(lane: DestinationLane): Promise<void> {
-    await this.#release(lane.drain(), 0, 'the rules changed');
+    await this.#inHand.release(lane.drain(), 0, 'the rules changed');
     // Attempts in flight end on the old client.
     await lane.client.close();
   }
@@ -259,16 +244,11 @@ export class Dispatcher {
   }
 }
 
-const unattempted = {
-  kind: 'dead',
-  startedAt: null,
-  durationMs: 0,
-  delayMs: 0,
-  status: null,
-  errorClass: null,
-  responseExcerpt: null,
-  request: undefined,
-  keepAttempt: false,
-} as const;
-
-const actionKey = (observer: string, action: string) => `${observer}\n${action}`;
+async function within(ms: number, done: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([done, late]);
+  clearTimeout(timer);
+}

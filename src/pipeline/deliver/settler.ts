@@ -4,9 +4,13 @@ import type { DeliveryQueue, Settlement } from '../../transport/contract.ts';
 const largestBatch = 1_000;
 const firstRetryMs = 100;
 const longestRetryMs = 2_000;
+/** A delivery whose dead letter is refused stays in the queue, and is tried again after this. Milliseconds. */
+const refusedDeathDelayMs = 60_000;
 
 export interface SettlerOptions {
   readonly queue: () => DeliveryQueue;
+  /** Their outcomes are in the table, or there is nothing more to be done about them. */
+  readonly onSettled: (settlements: readonly Settlement[]) => void;
   readonly telemetry: Telemetry;
   readonly isTransient: (error: unknown) => boolean;
 }
@@ -23,6 +27,8 @@ export class Settler {
   #writing: Promise<void> | null = null;
   readonly #insisting = new Set<Promise<void>>();
   #abandoned = false;
+  /** Ends the pauses between tries. */
+  readonly #pauses = new Set<() => void>();
 
   constructor(options: SettlerOptions) {
     this.#options = options;
@@ -30,7 +36,7 @@ export class Settler {
 
   /** Outcomes not written yet: callers stop claiming when it grows. */
   get backlog(): number {
-    return this.#waiting.length;
+    return this.#waiting.length + this.#insisting.size;
   }
 
   add(settlement: Settlement): void {
@@ -47,6 +53,7 @@ export class Settler {
   /** Gives up what can't be written: the deliveries repeat when their claims are taken over. */
   abandon(): void {
     this.#abandoned = true;
+    for (const end of this.#pauses) end();
   }
 
   async #write(): Promise<void> {
@@ -62,52 +69,91 @@ export class Settler {
   async #writeBatch(batch: readonly Settlement[]): Promise<boolean> {
     for (let delayMs = firstRetryMs; !this.#abandoned; delayMs = Math.min(delayMs * 2, longestRetryMs)) {
       try {
-        const settled = await this.#options.queue().settle(batch);
-        if (settled.size < batch.length) {
-          this.#options.telemetry({ type: 'delivery.fenced', count: batch.length - settled.size });
-        }
+        await this.#settle(batch);
         return true;
       } catch (error) {
         if (!this.#options.isTransient(error)) return this.#refused(batch, error);
-        await pause(delayMs);
+        await this.#pause(delayMs);
       }
     }
     return false;
   }
 
-  /** One outcome that the table refuses must not hold up the others: halve until it is alone, then without its details. */
+  async #settle(batch: readonly Settlement[]): Promise<void> {
+    const settled = await this.#options.queue().settle(batch);
+    this.#options.onSettled(batch);
+    const fenced = batch.length - settled.size;
+    if (fenced > 0) this.#options.telemetry({ type: 'delivery.fenced', count: fenced });
+  }
+
+  /** One outcome that the table refuses must not hold up the others: halve until it is alone. */
   async #refused(batch: readonly Settlement[], error: unknown): Promise<boolean> {
     const [only] = batch;
     if (batch.length > 1 || only === undefined) {
       const middle = Math.ceil(batch.length / 2);
-      const halves = [batch.slice(0, middle), batch.slice(middle)];
-      const written = await Promise.all(halves.map((half) => this.#writeBatch(half)));
-      return written.every(Boolean);
+      if (!(await this.#writeBatch(batch.slice(0, middle)))) return false;
+      return this.#writeBatch(batch.slice(middle));
     }
-    this.#options.telemetry({ type: 'stage.failed', stage: 'settle', error });
-    const bare = {
-      ...only,
-      request: undefined,
-      responseExcerpt: null,
-      errorMessage: 'its details could not be stored',
-    };
-    const insisting = this.#insist(bare).finally(() => this.#insisting.delete(insisting));
+    this.#reportRefusal(only, error);
+    const insisting = this.#insist(only).finally(() => this.#insisting.delete(insisting));
     this.#insisting.add(insisting);
     return true;
   }
 
-  /** Beside the batches, so that they go on. */
+  /**
+   * Beside the batches, so that they go on. First without its details; and when a dead letter is refused even so, the
+   * delivery stays in the queue: nothing is dropped because there is no place to bury it.
+   */
   async #insist(settlement: Settlement): Promise<void> {
+    const bare = withoutDetails(settlement);
+    let attempted = bare;
     while (!this.#abandoned) {
       try {
-        await this.#options.queue().settle([settlement]);
+        await this.#settle([attempted]);
         return;
       } catch (error) {
-        this.#options.telemetry({ type: 'stage.failed', stage: 'settle', error });
-        await pause(longestRetryMs);
+        if (this.#options.isTransient(error)) await this.#pause(longestRetryMs);
+        else if (attempted === bare && bare.kind === 'dead') attempted = postponed(settlement, error);
+        else {
+          this.#reportRefusal(settlement, error);
+          await this.#pause(longestRetryMs);
+        }
       }
     }
   }
+
+  #reportRefusal({ delivery, kind }: Settlement, error: unknown): void {
+    this.#options.telemetry({ type: 'settlement.refused', delivery: delivery.id, outcome: kind, error });
+  }
+
+  #pause(ms: number): Promise<void> {
+    if (this.#abandoned) return Promise.resolve();
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        this.#pauses.delete(end);
+        resolve();
+      };
+      const timer = setTimeout(end, ms);
+      this.#pauses.add(end);
+    });
+  }
 }
 
-const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+/** Without what the receiver or the request put into it; the history goes without this attempt. */
+function withoutDetails(settlement: Settlement): Settlement {
+  const errorMessage = settlement.errorMessage === null ? null : 'its details could not be stored';
+  return { ...settlement, request: undefined, responseExcerpt: null, errorMessage, keepAttempt: false };
+}
+
+function postponed(settlement: Settlement, error: unknown): Settlement {
+  const why = error instanceof Error ? error.message : String(error);
+  const errorMessage = `its dead letter could not be stored: ${why}`;
+  return {
+    ...withoutDetails(settlement),
+    kind: 'retry',
+    reason: null,
+    delayMs: refusedDeathDelayMs,
+    errorMessage,
+  };
+}

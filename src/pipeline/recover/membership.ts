@@ -30,6 +30,10 @@ export class Membership {
   #registry: InstanceRegistry;
   #beatAt = Number.NEGATIVE_INFINITY;
   #newestRules = true;
+  #left = false;
+  #lastBeat: Promise<void> = Promise.resolve();
+  /** Asked for, and not begun. */
+  #nextBeat: Promise<boolean> | null = null;
 
   constructor(options: MembershipOptions) {
     this.#options = options;
@@ -51,18 +55,45 @@ export class Membership {
     return this.#registry;
   }
 
+  /** As of the last heartbeat. */
   get newestRules(): boolean {
     return this.#newestRules;
   }
 
+  /**
+   * The same, asked anew: whoever is about to say that a rule is gone must not miss rules loaded a moment ago. Callers
+   * that come while one question waits for another one's answer share it.
+   * @throws when the transport is away
+   */
+  confirmNewestRules(): Promise<boolean> {
+    this.#nextBeat ??= this.#lastBeat.then(() => {
+      this.#nextBeat = null;
+      const beat = this.#beat();
+      this.#lastBeat = beat.catch(() => {});
+      return beat.then(() => this.#newestRules);
+    });
+    return this.#nextBeat;
+  }
+
+  /** Tells the others which rules this instance has now. @throws when the transport is away */
+  async announce(): Promise<void> {
+    await this.confirmNewestRules();
+  }
+
   /** False when others may have declared this process dead: a fifth of the timeout is kept as a margin. */
   alive(): boolean {
-    return performance.now() - this.#beatAt < this.#options.timeoutMs() * 0.8;
+    return this.silentMs() < this.#options.timeoutMs() * 0.8;
+  }
+
+  /** Milliseconds since the last heartbeat that the database answered. */
+  silentMs(): number {
+    return performance.now() - this.#beatAt;
   }
 
   /** Resolves after the first heartbeat. */
   async join(): Promise<void> {
-    await this.#beat();
+    if (this.#left) return;
+    await this.confirmNewestRules();
     this.#loop.start();
   }
 
@@ -71,14 +102,18 @@ export class Membership {
     this.#loop.ring();
   }
 
+  /** Also while joining: the row of an instance that is gone would stand there until its heartbeat is missed. */
   async leave(): Promise<void> {
+    this.#left = true;
     await this.#loop.stop();
+    await this.#nextBeat?.catch(() => {});
+    await this.#lastBeat;
     await this.#registry.deregister();
   }
 
   async #round(): Promise<number> {
     const timeoutMs = this.#options.timeoutMs();
-    await this.#beat();
+    await this.confirmNewestRules();
     const count = await this.#registry.rescue(timeoutMs);
     if (count > 0) {
       this.#options.telemetry({ type: 'delivery.rescued', count });
@@ -88,7 +123,7 @@ export class Membership {
   }
 
   async #beat(): Promise<void> {
-    const silentMs = performance.now() - this.#beatAt;
+    const silentMs = this.silentMs();
     if (Number.isFinite(silentMs) && silentMs > this.#options.timeoutMs()) await this.#beginAnew(silentMs);
     // Before the statement, not after: the database may have counted from its beginning.
     const at = performance.now();

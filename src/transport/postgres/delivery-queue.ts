@@ -11,9 +11,14 @@ import type { EventRecord } from '../../domain/event.ts';
 import type { ClaimedBatch, ClaimWish, DeliveryQueue, Settlement } from '../contract.ts';
 import { withTransaction } from './connection.ts';
 import { type EventRow, eventColumns, keptEventColumns, toEventRecord } from './event-row.ts';
+import { wakeChannel, wakeFor } from './locks.ts';
 
-/** Stored size up to which an event comes along with its claim; a larger one is loaded when its turn comes. */
+/** Size up to which an event comes along with its claim; a larger one is loaded when its turn comes. */
 const inlineEventBytes = 256 * 1024;
+
+/** What a stored value takes in memory, about: one that is compressed may be a hundred times what it takes on disk. */
+const size = (column: string) =>
+  `coalesce(pg_column_size(${column}), 0) * case when pg_column_compression(${column}) is null then 1 else 20 end`;
 
 export interface QueuePools {
   /** Commits wait for the disk. */
@@ -27,13 +32,14 @@ export function createDeliveryQueue({ durable: pool, claims }: QueuePools, insta
     claim: (wanted) => claim(claims, instance, wanted),
     loadEvent: (delivery) => loadEvent(pool, delivery),
     settle: (settlements) => settle(pool, instance, settlements),
-    release: (ids, delayMs) => release(pool, instance, ids, delayMs),
+    release: (deliveries, delayMs) => release(pool, instance, deliveries, delayMs),
+    releaseUnknown: (held) => releaseUnknown(pool, instance, held),
   };
 }
 
 type ClaimRow = DeliveryRow & EventRow & { next_due_ms: number | null; large: boolean };
 
-interface DeliveryRow {
+export interface DeliveryRow {
   delivery_id: string | null;
   lease: string;
   observer: string;
@@ -46,7 +52,7 @@ interface DeliveryRow {
   dead_letter_id: string | null;
 }
 
-const deliveryColumns = `
+export const deliveryColumns = `
   d.id::text as delivery_id, d.lease::text as lease, d.observer, d.action, d.destination, d.tenant as delivery_tenant,
   d.ordering_key, d.attempts, d.rule_version, d.dead_letter_id::text as dead_letter_id`;
 
@@ -54,7 +60,7 @@ const deliveryColumns = `
  * Random, not one more than the last: after a crash of the server forgot a claim, counting would give the next claim the
  * same number, and both could settle.
  */
-const newLease = '(random() * 9e18)::bigint';
+export const newLease = '(random() * 9e18)::bigint';
 
 /**
  * $1 destinations, $2 slots of each, $3 instance, $4 bytes.
@@ -92,10 +98,10 @@ from due left join d on true
 left join lateral (
   select ${eventColumns('e')} from observers.events e
   where d.dead_letter_id is null and e.id = d.event_id and e.created_at = d.event_at
-    and coalesce(pg_column_size(e.old), 0) + coalesce(pg_column_size(e.new), 0) + coalesce(pg_column_size(e.payload), 0) <= $4
+    and ${size('e.old')} + ${size('e.new')} + ${size('e.payload')} <= $4
   union all
   select ${keptEventColumns('k')} from observers.dead_letters k
-  where k.id = d.dead_letter_id and pg_column_size(k.event) <= $4
+  where k.id = d.dead_letter_id and ${size('k.event')} <= $4
 ) e on true
 order by d.id`;
 
@@ -111,7 +117,7 @@ async function claim(pool: pg.Pool, instance: string, wanted: readonly ClaimWish
   return { claimed, nextDueMs: rows[0]?.next_due_ms ?? null };
 }
 
-function toDelivery(row: ClaimRow): Delivery {
+export function toDelivery(row: DeliveryRow): Delivery {
   return {
     id: row.delivery_id ?? '',
     lease: row.lease,
@@ -137,7 +143,7 @@ async function loadEvent(pool: pg.Pool, delivery: Delivery): Promise<EventRecord
   return rows[0] === undefined ? null : toEventRecord(rows[0]);
 }
 
-async function settle(
+export async function settle(
   pool: pg.Pool,
   instance: string,
   settlements: readonly Settlement[],
@@ -172,20 +178,22 @@ function settlementColumns(instance: string, settlements: readonly Settlement[])
     column((s) => s.delayMs),
     column((s) => s.reason),
     column((s) => s.status),
-    column((s) => s.errorClass),
-    column((s) => withoutNul(s.errorMessage)),
-    column((s) => withoutNul(s.responseExcerpt)),
-    column((s) => (s.request === undefined ? null : withoutNul(JSON.stringify(s.request, wellFormed)))),
+    column((s) => storable(s.errorClass)),
+    column((s) => storable(s.errorMessage)),
+    column((s) => storable(s.responseExcerpt)),
+    column((s) => (s.request === undefined ? null : storableJson(JSON.stringify(s.request)))),
     column((s) => s.keepAttempt && s.startedAt !== null),
   ];
 }
 
-/** jsonb refuses half a surrogate pair. */
-const wellFormed = (_: string, value: unknown) => (typeof value === 'string' ? value.toWellFormed() : value);
+/** PostgreSQL text holds no U+0000 and no half of a surrogate pair, and what a receiver answers may. */
+function storable(text: string | null): string | null {
+  return text === null ? null : text.toWellFormed().replaceAll('\u0000', '\uFFFD');
+}
 
-/** PostgreSQL text holds no U+0000, and an answer or a request may. */
-function withoutNul(text: string | null): string | null {
-  return text === null ? null : text.toWellFormed().replaceAll('\u0000', '\uFFFD').replaceAll('\\u0000', '\\ufffd');
+/** The same for jsonb. JSON.stringify writes U+0000 as an escape, and of surrogates those without their other half. */
+function storableJson(json: string): string {
+  return json.replace(/\\u(0000|d[89a-f][0-9a-f]{2})/g, '\\ufffd');
 }
 
 /** A dead letter that is replayed leaves with success, and stays with its newest failure otherwise. */
@@ -203,8 +211,9 @@ held as materialized (
 ),
 again as (
   update observers.deliveries d
-  set state = 'ready', claimed_by = null, attempts = h.made, due_at = now() + make_interval(secs => h.delay_ms / 1000),
-      last_error = h.error_message
+  -- A new lease here too: a batch whose answer was lost is written again, and must count its attempts once.
+  set state = 'ready', claimed_by = null, lease = ${newLease}, attempts = h.made, last_error = h.error_message,
+      due_at = now() + make_interval(secs => h.delay_ms / 1000)
   from held h where d.id = h.id and h.kind = 'retry'
 ),
 finished as (delete from observers.deliveries d using held h where d.id = h.id and h.kind <> 'retry'),
@@ -229,7 +238,7 @@ died as (
 died_again as (
   update observers.dead_letters k
   set reason = h.reason, error_class = h.error_class, error_message = h.error_message, http_status = h.status,
-      response_excerpt = h.excerpt, request = h.request, attempts = k.attempts + h.made, died_at = now()
+      response_excerpt = h.excerpt, request = coalesce(h.request, k.request), attempts = k.attempts + h.made, died_at = now()
   from held h where k.id = h.dead_letter_id and h.kind = 'dead'
 ),
 revived as (delete from observers.dead_letters k using held h where k.id = h.dead_letter_id and h.kind = 'delivered')${lanes ? laneSettling : ''}
@@ -258,17 +267,34 @@ promoted as (
   where d.id = next.id
 )`;
 
+const handBack = `set state = 'ready', claimed_by = null, due_at = greatest(d.due_at, now() + make_interval(secs => $2::float8 / 1000))`;
+
+/** By lease: one that was rescued and claimed anew meanwhile is left alone. */
 async function release(
   pool: pg.Pool,
   instance: string,
-  ids: readonly string[] | null,
+  deliveries: readonly Delivery[],
   delayMs: number,
 ): Promise<number> {
   const { rowCount } = await pool.query(
-    `update observers.deliveries
-     set state = 'ready', claimed_by = null, due_at = greatest(due_at, now() + make_interval(secs => $3::float8 / 1000))
-     where state = 'claimed' and claimed_by = $1 and ($2::bigint[] is null or id = any ($2))`,
-    [instance, ids, delayMs],
+    `update observers.deliveries d ${handBack}
+     from unnest($3::bigint[], $4::bigint[]) as r(id, lease)
+     where d.id = r.id and d.lease = r.lease and d.state = 'claimed' and d.claimed_by = $1`,
+    [instance, delayMs, deliveries.map(({ id }) => id), deliveries.map(({ lease }) => lease)],
   );
   return rowCount ?? 0;
+}
+
+/** Whoever polls looks at once. */
+async function releaseUnknown(pool: pg.Pool, instance: string, held: readonly string[]): Promise<number> {
+  const { rows } = await pool.query<{ count: number }>(
+    `with back as (
+       update observers.deliveries d ${handBack}
+       where d.state = 'claimed' and d.claimed_by = $1 and d.id <> all ($3::bigint[])
+       returning d.id
+     )
+     select count(*)::int as count, case when count(*) > 0 then pg_notify($4, $5) end from back`,
+    [instance, 0, held, wakeChannel, wakeFor.deliveries],
+  );
+  return rows[0]?.count ?? 0;
 }

@@ -1,7 +1,9 @@
 import { hostname } from 'node:os';
 import type pg from 'pg';
-import type { Heartbeat, InstanceRegistry } from '../contract.ts';
+import type { Delivery } from '../../domain/delivery.ts';
+import type { Heartbeat, InstanceRegistry, Settlement } from '../contract.ts';
 import { programVersion } from './connection.ts';
+import { type DeliveryRow, deliveryColumns, newLease, settle, toDelivery } from './delivery-queue.ts';
 
 /**
  * The row of this process in observers.instances. `id` is new for every life of the process that lost its claims, so
@@ -11,7 +13,7 @@ export function createInstanceRegistry(pool: pg.Pool, id: string): InstanceRegis
   return {
     heartbeat: (rulesVersion, routing) => heartbeat(pool, id, rulesVersion, routing),
     rescue: (timeoutMs) => rescue(pool, timeoutMs),
-    buryOrphans: (destinations) => buryOrphans(pool, destinations),
+    buryOrphans: (destinations) => buryOrphans(pool, id, destinations),
     deregister: async () => {
       await pool.query('delete from observers.instances where id = $1', [id]);
     },
@@ -58,28 +60,40 @@ async function rescue(pool: pg.Pool, timeoutMs: number): Promise<number> {
 /**
  * Nobody would ever claim these. Only what has been due for a minute: during a rolling update, an instance that knows
  * the destination may be about to start.
+ *
+ * Claimed and settled like everything else: the lanes stay right, a replayed dead letter stays one, and a crash in
+ * between costs nothing.
  */
-async function buryOrphans(pool: pg.Pool, destinations: readonly string[]): Promise<number> {
-  const { rowCount } = await pool.query(
-    `with orphan as (
-       delete from observers.deliveries
-       where id in (
+async function buryOrphans(pool: pg.Pool, instance: string, destinations: readonly string[]): Promise<number> {
+  let buried = 0;
+  for (;;) {
+    const { rows } = await pool.query<DeliveryRow>(
+      `update observers.deliveries d set state = 'claimed', claimed_by = $1, lease = ${newLease}
+       where d.id in (
          select id from observers.deliveries
-         where state <> 'claimed' and destination <> all ($1::text[]) and due_at < now() - interval '1 minute'
+         where state <> 'claimed' and destination <> all ($2::text[]) and due_at < now() - interval '1 minute'
          order by id limit 1000 for update skip locked)
-       returning *
-     ),
-     lane as (delete from observers.lanes where (destination, ordering_key) in (select destination, ordering_key from orphan)),
-     died as (
-       insert into observers.dead_letters
-         (event_id, event_uid, event, observer, action, destination, tenant, reason, error_message, attempts, first_attempt_at, rule_version)
-       select o.event_id, o.event_uid, observers.event_json(e), o.observer, o.action, o.destination, o.tenant, 'rule_removed',
-              'no rule names this destination any more', o.attempts, o.first_attempt_at, o.rule_version
-       from orphan o join observers.events e on e.id = o.event_id and e.created_at = o.event_at
-       where o.dead_letter_id is null
-     )
-     select from orphan`,
-    [destinations],
-  );
-  return rowCount ?? 0;
+       returning ${deliveryColumns}`,
+      [instance, destinations],
+    );
+    if (rows.length === 0) return buried;
+    buried += (await settle(pool, instance, rows.map(toDelivery).map(orphaned))).size;
+  }
+}
+
+function orphaned(delivery: Delivery): Settlement {
+  return {
+    delivery,
+    kind: 'dead',
+    startedAt: null,
+    durationMs: 0,
+    delayMs: 0,
+    reason: 'rule_removed',
+    status: null,
+    errorClass: null,
+    errorMessage: `no rule names the destination ${delivery.destination} any more`,
+    responseExcerpt: null,
+    request: undefined,
+    keepAttempt: false,
+  };
 }

@@ -1,0 +1,84 @@
+import type { Delivery } from '../../domain/delivery.ts';
+import type { Telemetry } from '../../domain/telemetry.ts';
+import type { ClaimedDelivery, DeliveryQueue, Settlement } from '../../transport/contract.ts';
+
+export interface ClaimsInHandOptions {
+  /** Of the current instance: a new one after its claims were lost. */
+  readonly queue: () => DeliveryQueue;
+  readonly telemetry: Telemetry;
+  readonly isTransient: (error: unknown) => boolean;
+  /** Claims were handed back: they may be due again. */
+  readonly onReleased: () => void;
+}
+
+/** Between two looks for claims that the table has and this process doesn't know of. Milliseconds. */
+const reconcileEveryMs = 10_000;
+
+/**
+ * What this process holds, from the claim to the written outcome.
+ *
+ * The table may think that it holds more: the answer to a claim was lost with its connection, or handing back failed.
+ * Nobody would ever attempt those, as this instance is alive; so now and then, and at once after such a fault,
+ * everything that is claimed in the table and not in hand goes back.
+ */
+export class ClaimsInHand {
+  readonly #options: ClaimsInHandOptions;
+  /** Lease by delivery: one that is retried may be claimed anew before we hear that its last outcome is written. */
+  readonly #leases = new Map<string, string>();
+  #reconcileAt: number;
+
+  constructor(options: ClaimsInHandOptions, now: number) {
+    this.#options = options;
+    this.#reconcileAt = now + reconcileEveryMs;
+  }
+
+  take({ delivery }: ClaimedDelivery): void {
+    this.#leases.set(delivery.id, delivery.lease);
+  }
+
+  /** Their outcomes are written. */
+  settled(settlements: readonly Settlement[]): void {
+    for (const { delivery } of settlements) this.#drop(delivery);
+  }
+
+  /** They belong to others now. */
+  forget(claims: readonly ClaimedDelivery[]): void {
+    for (const { delivery } of claims) this.#drop(delivery);
+  }
+
+  /** Never rejects: what could not be handed back is found by `reconcile`. */
+  async release(claims: readonly ClaimedDelivery[], delayMs: number, reason: string): Promise<void> {
+    if (claims.length === 0) return;
+    this.forget(claims);
+    const { queue, telemetry, isTransient, onReleased } = this.#options;
+    try {
+      const count = await queue().release(
+        claims.map(({ delivery }) => delivery),
+        delayMs,
+      );
+      telemetry({ type: 'delivery.released', count, reason });
+      onReleased();
+    } catch (error) {
+      if (!isTransient(error)) telemetry({ type: 'stage.failed', stage: 'release', error });
+      this.reconcileSoon();
+    }
+  }
+
+  /** What the table says may differ from what is in hand. */
+  reconcileSoon(): void {
+    this.#reconcileAt = Number.NEGATIVE_INFINITY;
+  }
+
+  /** Called between two claims, never during one. @throws when the transport is away */
+  async reconcile(now: number): Promise<void> {
+    if (now < this.#reconcileAt) return;
+    const count = await this.#options.queue().releaseUnknown([...this.#leases.keys()]);
+    this.#reconcileAt = now + reconcileEveryMs;
+    if (count === 0) return;
+    this.#options.telemetry({ type: 'delivery.released', count, reason: 'the answer to their claim was lost' });
+  }
+
+  #drop({ id, lease }: Delivery): void {
+    if (this.#leases.get(id) === lease) this.#leases.delete(id);
+  }
+}

@@ -1,0 +1,136 @@
+import type { EventRecord } from '../../domain/event.ts';
+import type { Action, Config } from '../../domain/rules.ts';
+import type { Telemetry } from '../../domain/telemetry.ts';
+import type { ClaimedDelivery, DeliveryQueue, Settlement } from '../../transport/contract.ts';
+import { attempt } from './attempt.ts';
+import { Cancellation } from './cancellation.ts';
+import type { ClaimsInHand } from './claims-in-hand.ts';
+import type { DestinationLane } from './destination-lane.ts';
+import { createSettlementRedactor } from './redaction.ts';
+import type { Settler } from './settler.ts';
+
+export interface DeliveryWorkerOptions {
+  readonly queue: () => DeliveryQueue;
+  /** Asks whether the rules of this process are the newest loaded anywhere, now: only then is an unknown rule a removed one. */
+  readonly confirmNewestRules: () => Promise<boolean>;
+  readonly settler: Settler;
+  readonly inHand: ClaimsInHand;
+  readonly telemetry: Telemetry;
+}
+
+/** A delivery of a rule this process doesn't know: how long it stays with the others. */
+const unknownRuleDelayMs = 2_000;
+
+/** One claimed delivery, from its rule to its outcome: attempted, buried without an attempt, or handed back. */
+export class DeliveryWorker {
+  readonly #options: DeliveryWorkerOptions;
+  readonly #cancellation = new Cancellation();
+  #actions = new Map<string, Action>();
+  #keep: Config['settings']['attempts'] = 'all';
+  #redact: (settlement: Settlement) => Settlement = (settlement) => settlement;
+
+  constructor(options: DeliveryWorkerOptions) {
+    this.#options = options;
+  }
+
+  load(config: Config): void {
+    this.#actions = new Map(
+      [...config.observers.values()].flatMap((o) => o.actions.map((a) => [actionKey(o.name, a.name), a] as const)),
+    );
+    this.#keep = config.settings.attempts;
+    this.#redact = createSettlementRedactor(config.secrets);
+  }
+
+  /** Cuts off every attempt in flight, and every later one. */
+  cancel(): void {
+    this.#cancellation.cancel();
+  }
+
+  /**
+   * @param isRetired whether the lane's destination left the rules while the event was loaded
+   * @returns whether the receiver failed; null when it was not asked
+   * @throws when the transport is away: the claim is still held
+   */
+  async perform(
+    claimed: ClaimedDelivery,
+    lane: DestinationLane,
+    isRetired: (lane: DestinationLane) => boolean,
+  ): Promise<boolean | null> {
+    const { delivery } = claimed;
+    const event = claimed.event ?? (await this.#options.queue().loadEvent(delivery));
+    // Looked up after the event was loaded: the rules may have changed meanwhile.
+    const action = this.#actions.get(actionKey(delivery.observer, delivery.action));
+    if (action?.destination.name !== delivery.destination) return this.#unknownRule(claimed, action);
+    if (event === null) return this.#bury(claimed, 'engine_fault', 'its event is no longer in the log');
+    if (isRetired(lane)) {
+      await this.#options.inHand.release([claimed], 0, 'the rules changed');
+      return null;
+    }
+    const outcome = await attempt(delivery, event, action, lane.client, this.#cancellation);
+    if (outcome === 'cancelled') return null;
+    this.#settle(outcome, event);
+    if (outcome.reason === 'engine_fault') return null;
+    return outcome.kind === 'retry' || outcome.reason === 'exhausted';
+  }
+
+  #settle(outcome: Settlement, event: EventRecord): void {
+    const keepAttempt = this.#keep === 'all' || (this.#keep === 'failures' && outcome.kind !== 'delivered');
+    const settlement = this.#redact(keepAttempt ? outcome : { ...outcome, keepAttempt });
+    this.#options.settler.add(settlement);
+    const { delivery } = settlement;
+    this.#options.telemetry({
+      type: 'attempt.finished',
+      delivery: delivery.id,
+      event,
+      observer: delivery.observer,
+      action: delivery.action,
+      destination: delivery.destination,
+      attempt: delivery.attempts + 1,
+      durationMs: settlement.durationMs,
+      outcome: settlement.kind,
+      reason: settlement.reason,
+      status: settlement.status,
+      errorClass: settlement.errorClass,
+      message: settlement.errorMessage,
+      retryInMs: settlement.kind === 'retry' ? settlement.delayMs : null,
+      replay: delivery.deadLetterId !== null,
+    });
+  }
+
+  /**
+   * The rule was removed from the file, or this process has an older file than the one that queued the delivery. Only
+   * the newest rules may say that it is gone; everybody else leaves it to them.
+   */
+  async #unknownRule(claimed: ClaimedDelivery, action: Action | undefined): Promise<null> {
+    if (!(await this.#options.confirmNewestRules())) {
+      await this.#options.inHand.release([claimed], unknownRuleDelayMs, 'unknown rule');
+      return null;
+    }
+    const { delivery } = claimed;
+    const why =
+      action === undefined
+        ? `observer ${delivery.observer} has no action ${delivery.action} any more`
+        : `action ${delivery.action} of observer ${delivery.observer} goes to ${action.destination.name} now, not to ${delivery.destination}`;
+    return this.#bury(claimed, 'rule_removed', why);
+  }
+
+  /** A dead letter without an attempt. */
+  #bury({ delivery }: ClaimedDelivery, reason: 'rule_removed' | 'engine_fault', errorMessage: string): null {
+    this.#options.settler.add({ ...unattempted, delivery, reason, errorMessage });
+    return null;
+  }
+}
+
+const unattempted = {
+  kind: 'dead',
+  startedAt: null,
+  durationMs: 0,
+  delayMs: 0,
+  status: null,
+  errorClass: null,
+  responseExcerpt: null,
+  request: undefined,
+  keepAttempt: false,
+} as const;
+
+const actionKey = (observer: string, action: string) => `${observer}\n${action}`;
