@@ -2,8 +2,8 @@ import type { Telemetry } from '../../domain/telemetry.ts';
 import { StageLoop } from '../stage-loop.ts';
 
 export interface HousekeeperOptions {
-  /** Makes the coming partitions, drops the expired ones; returns the names of the latter. */
-  readonly keepHouse: () => Promise<readonly string[]>;
+  /** Makes the coming partitions, drops the expired ones; says what it dropped and what it may not do. */
+  readonly keepHouse: () => Promise<{ readonly dropped: readonly string[]; readonly refused: readonly string[] }>;
   /** Dead-letters what is queued for destinations that no rule names any more. */
   readonly buryOrphans: () => Promise<number>;
   /** What differs between the file and the triggers in the database, in words; repairs what may be repaired unasked. */
@@ -30,7 +30,7 @@ export class Housekeeper {
     });
   }
 
-  /** Triggers that are missing, disabled or out of date, as last seen. */
+  /** Triggers that are missing, disabled or out of date, and upkeep that this role may not do, as last seen. */
   get drift(): readonly string[] {
     return this.#drift;
   }
@@ -49,9 +49,10 @@ export class Housekeeper {
 
   async #round(): Promise<number> {
     const { keepHouse, buryOrphans, checkCapture, telemetry } = this.#options;
-    for (const partition of await keepHouse()) telemetry({ type: 'retention.dropped', partition });
+    const { dropped, refused } = await keepHouse();
+    for (const partition of dropped) telemetry({ type: 'retention.dropped', partition });
     await buryOrphans();
-    const drift = await checkCapture();
+    const drift = [...refused, ...(await checkCapture())];
     if (drift.length > 0 && drift.join() !== this.#drift.join()) telemetry({ type: 'capture.drift', steps: drift });
     this.#drift = drift;
     return everyMs;

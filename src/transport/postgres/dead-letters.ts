@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import type { JsonText } from '../../domain/event.ts';
 import type { DeadLetterReason } from '../../domain/outcome.ts';
+import { sqlState, withTransaction } from './connection.ts';
 
 /** Conditions are and-ed; a missing one excludes nothing. */
 export interface DeadLetterFilter {
@@ -45,12 +46,15 @@ export interface DeadLetterDetail extends DeadLetter {
   readonly request: JsonText | null;
 }
 
+/** `d` is on its way again, as a delivery or as a condition to be evaluated. */
+const replaying = `(exists (select from observers.deliveries q where q.dead_letter_id = d.id)
+    or exists (select from observers.replays r where r.dead_letter_id = d.id))`;
+
 const listed = `
   d.id::text, d.event_uid::text, d.event ->> 'source' as source, d.event ->> 'operation' as operation, d.event ->> 'key' as key,
   d.observer, d.action, d.destination, d.tenant, d.reason, d.error_class, d.error_message, d.http_status, d.response_excerpt,
   d.attempts, d.first_attempt_at, d.died_at, d.rule_version, d.replays, d.last_replayed_at,
-  exists (select from observers.deliveries q where q.dead_letter_id = d.id)
-    or exists (select from observers.replays r where r.dead_letter_id = d.id) as replaying`;
+  ${replaying} as replaying`;
 
 const matching = `
   ($1::text is null or d.observer = $1) and ($2::text is null or d.destination = $2) and ($3::text is null or d.tenant = $3)
@@ -82,13 +86,18 @@ export async function showDeadLetter(pool: pg.Pool, id: string): Promise<DeadLet
   return rows[0] ?? null;
 }
 
+/** What observers.replay raises. */
+const noDataFound = 'P0002';
+
 /** Queues one for another try. @returns false when a replay of it is already on its way, null when there is none */
 export async function retryDeadLetter(pool: pg.Pool, id: string): Promise<boolean | null> {
-  const { rows } = await pool.query<{ queued: boolean }>(
-    'select observers.replay(id) as queued from observers.dead_letters where id = $1::bigint',
-    [id],
-  );
-  return rows[0]?.queued ?? null;
+  try {
+    const { rows } = await pool.query<{ queued: boolean }>('select observers.replay($1::bigint) as queued', [id]);
+    return rows[0]?.queued ?? null;
+  } catch (error) {
+    if (sqlState(error) === noDataFound) return null;
+    throw error;
+  }
 }
 
 /** The oldest first, at most `limit` of them. @returns how many were queued */
@@ -97,9 +106,10 @@ export async function retryDeadLetters(pool: pg.Pool, filter: DeadLetterFilter, 
     `select count(*) filter (where queued)::int as queued from (
        select observers.replay(d.id) as queued from (
          select d.id from observers.dead_letters d
-         where ${matching} and not exists (select from observers.deliveries q where q.dead_letter_id = d.id)
-           and not exists (select from observers.replays r where r.dead_letter_id = d.id)
+         where ${matching} and not ${replaying}
          order by d.id limit $6
+         -- Locked, none of them can be gone when its turn comes; what somebody else has locked is on its way already.
+         for update of d skip locked
        ) d
      ) r`,
     [...filterValues(filter), limit],
@@ -117,17 +127,18 @@ export async function countDeadLetters(pool: pg.Pool, filter: DeadLetterFilter):
 
 /** Removes it for good. One whose replay is on its way stays: its outcome would have nowhere to go. */
 export async function discardDeadLetter(pool: pg.Pool, id: string): Promise<'discarded' | 'replaying' | 'absent'> {
-  const { rows } = await pool.query<{ found: boolean; discarded: boolean }>(
-    `with gone as (
-       delete from observers.dead_letters d
-       where d.id = $1::bigint and not exists (select from observers.deliveries q where q.dead_letter_id = d.id)
-       returning 1
-     )
-     select exists (select from observers.dead_letters where id = $1::bigint) as found, exists (select from gone) as discarded`,
-    [id],
-  );
-  if (rows[0]?.discarded) return 'discarded';
-  return rows[0]?.found ? 'replaying' : 'absent';
+  return withTransaction(pool, async (client) => {
+    // Locked in a statement of its own: the next one then sees the delivery of a replay that held the row meanwhile.
+    const { rowCount } = await client.query('select from observers.dead_letters where id = $1::bigint for update', [
+      id,
+    ]);
+    if (rowCount === 0) return 'absent';
+    const { rowCount: discarded } = await client.query(
+      `delete from observers.dead_letters d where d.id = $1::bigint and not ${replaying}`,
+      [id],
+    );
+    return discarded === 1 ? 'discarded' : 'replaying';
+  });
 }
 
 export interface DeadLetterGroup {
