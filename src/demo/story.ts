@@ -149,7 +149,7 @@ export class Story {
     const all = queued === 1 ? 'The replay arrived' : `All ${queued} replays arrived`;
     view.step(
       'good',
-      `${all}, under the same webhook-id as the first attempts. No dead letters left; nothing was lost.`,
+      `${all}, under the same webhook-id as the first attempts. No dead letters are left.`,
     );
   }
 
