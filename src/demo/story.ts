@@ -147,10 +147,7 @@ export class Story {
     await this.#trade('normal', { share: 0, until: async () => (await ledger.read()).deadLetters === 0, forMs: 5_000 });
     if (this.#over || (await ledger.read()).deadLetters > 0) return;
     const all = queued === 1 ? 'The replay arrived' : `All ${queued} replays arrived`;
-    view.step(
-      'good',
-      `${all}, under the same webhook-id as the first attempts. No dead letters are left.`,
-    );
+    view.step('good', `${all}, under the same webhook-id as the first attempts. No dead letters are left.`);
   }
 
   /**
