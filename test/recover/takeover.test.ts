@@ -1,0 +1,151 @@
+import { expect, onTestFinished, test } from 'vitest';
+import { count, drained, emit, emitMany, eventually, migrated, receiver, rules, run } from '../deliver/fixture.ts';
+import type { TestDatabase } from '../support/database.ts';
+import { startScript } from '../support/processes.ts';
+import { startTcpProxy } from '../support/tcp-proxy.ts';
+
+const config = (url: string, hook: string, more: object = {}) =>
+  rules(url, {
+    destinations: { hook: { webhook: { url: hook }, concurrency: 10, ...more } },
+    observers: { all: { source: 'orders', actions: [{ webhook: 'hook' }] } },
+    settings: { instance_timeout: '1s', poll_interval: '200ms' },
+  });
+
+/** An engine in a process of its own, routing. */
+async function child(database: TestDatabase, hook: string) {
+  const engine = startScript(`
+    import { createEngine, defineConfig } from './src/index.ts';
+    const config = defineConfig({
+      version: 1, database: ${JSON.stringify(database.url)}, sources: { orders: { topic: 'orders' } },
+      destinations: { hook: { webhook: { url: ${JSON.stringify(hook)} }, concurrency: 10 } },
+      observers: { all: { source: 'orders', actions: [{ webhook: 'hook' }] } },
+      settings: { listen: 'off', instance_timeout: '1s', poll_interval: '200ms' },
+    });
+    const engine = createEngine(config, { telemetry: (e) => console.log(e.type) });
+    await engine.start();
+  `);
+  await engine.waitForLine(/^routing\.acquired$/);
+  return engine;
+}
+
+/** Hangs at first; answers everything once opened, except what came before. */
+function door() {
+  let open = false;
+  return {
+    open: () => {
+      open = true;
+    },
+    respond: () => (open ? { status: 204 } : ({ misbehave: 'hang-before-headers' } as const)),
+  };
+}
+
+test('what a killed process had claimed is taken over; nothing is lost, and repeats are only what was in flight', async () => {
+  const database = await migrated('killed');
+  const gate = door();
+  const { url, received } = await receiver({ respond: gate.respond });
+  const doomed = await child(database, url);
+  await emitMany(database, 1, 30);
+  await received.waitFor(10);
+  gate.open();
+  await doomed.kill('SIGKILL');
+  expect(await count(database, 'deliveries', "state = 'claimed'")).toBeGreaterThanOrEqual(10);
+  const { told } = await run(config(database.url, url));
+  await drained(database, 30);
+  expect(told.some(({ type }) => type === 'delivery.rescued')).toBe(true);
+  expect(received.total).toBe(40);
+  expect(new Set(received.entries.map(({ messageId }) => messageId)).size).toBe(30);
+  expect(await count(database, 'attempts', 'attempt = 1')).toBe(30);
+});
+
+test('a process that was silent past its timeout begins a new life, and what it says of its old one is fenced off', async () => {
+  const database = await migrated('silent');
+  const { hostname, port } = new URL(database.url);
+  const proxy = await startTcpProxy({ host: hostname, port: Number(port) });
+  onTestFinished(() => proxy.stop());
+  const answers: (() => void)[] = [];
+  const { url, received } = await receiver({
+    respond: ({ number }) =>
+      number > 3 ? { status: 204 } : new Promise((resolve) => answers.push(() => resolve({ status: 500 }))),
+  });
+  const silent = await run(config(proxy.through(database.url), url));
+  const formerId = (await silent.engine.status()).instance.id;
+  await emitMany(database, 1, 3);
+  await received.waitFor(3);
+  proxy.pause();
+  const other = await run(config(database.url, url));
+  // The other one rescues and delivers all three while the first still waits for its answers.
+  await drained(database, 3);
+  expect(received.total).toBe(6);
+  for (const answer of answers) answer();
+  await eventually('its outcomes', () => silent.attempts().length === 3);
+  await proxy.resume();
+  await silent.heard('instance.suspended');
+  await eventually('three fenced outcomes', () => {
+    const fenced = silent.told.flatMap((event) => (event.type === 'delivery.fenced' ? [event.count] : []));
+    return fenced.reduce((sum, n) => sum + n, 0) === 3;
+  });
+  expect((await silent.engine.status()).instance.id).not.toBe(formerId);
+  const { rows } = await database.query('select outcome, attempt from observers.attempts');
+  expect(rows).toEqual(Array(3).fill({ outcome: 'delivered', attempt: 1 }));
+  // Both live on, and one of them delivers.
+  await other.engine.stop();
+  await emit(database, { n: 4 });
+  await drained(database, 4);
+});
+
+test('a graceful stop hands waiting claims back at once, and lets what is in flight end', async () => {
+  const database = await migrated('graceful');
+  const answers: (() => void)[] = [];
+  const hanging = await receiver({
+    respond: () => new Promise((resolve) => answers.push(() => resolve({ status: 204 }))),
+  });
+  const leaving = await run(config(database.url, hanging.url, { concurrency: 2 }));
+  await emitMany(database, 1, 2);
+  await hanging.received.waitFor(2);
+  let stopped = false;
+  const stopping = leaving.engine.stop({ timeoutMs: 20_000 }).then(() => {
+    stopped = true;
+  });
+  await emitMany(database, 3, 6);
+  const staying = await run(config(database.url, hanging.url, { concurrency: 4 }));
+  await hanging.received.waitFor(6);
+  expect([stopped, answers.length]).toEqual([false, 6]);
+  for (const answer of answers) answer();
+  await stopping;
+  await drained(database, 6);
+  expect(hanging.received.total).toBe(6);
+  expect([leaving.attempts().length, staying.attempts().length]).toEqual([2, 4]);
+  expect(await count(database, 'instances')).toBe(1);
+});
+
+test('what a shutdown cuts off costs no attempt', async () => {
+  const database = await migrated('cutoff');
+  const gate = door();
+  const { url, received } = await receiver({ respond: gate.respond });
+  const { engine } = await run(config(database.url, url, { retry: { attempts: 1 } }));
+  await emitMany(database, 1, 5);
+  await received.waitFor(5);
+  await engine.stop({ timeoutMs: 50 });
+  const { rows } = await database.query('select distinct state, attempts, claimed_by from observers.deliveries');
+  expect(rows).toEqual([{ state: 'ready', attempts: 0, claimed_by: null }]);
+  expect(await count(database, 'attempts')).toBe(0);
+  gate.open();
+  await run(config(database.url, url, { retry: { attempts: 1 } }));
+  await drained(database, 5);
+  expect(await count(database, 'dead_letters')).toBe(0);
+});
+
+test('stop ends, also when the database does not answer any more', async () => {
+  const database = await migrated('stop_away');
+  const { hostname, port } = new URL(database.url);
+  const proxy = await startTcpProxy({ host: hostname, port: Number(port) });
+  onTestFinished(() => proxy.stop());
+  const { url, received } = await receiver();
+  const { engine } = await run(config(proxy.through(database.url), url));
+  proxy.pause();
+  await emitMany(database, 1, 5);
+  await engine.stop({ timeoutMs: 100 });
+  expect(received.total).toBe(0);
+  await run(config(database.url, url));
+  await drained(database, 5);
+});
