@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
@@ -8,5 +9,7 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     pool: 'forks',
+    // One fewer than there are cores is vitest's default, which is one on two; and most files wait for servers and programs.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
   },
 });

@@ -112,7 +112,7 @@ const observerDefinition = record(
 );
 
 const settings = record('The program itself. Each also by environment variable (PG_OBSERVERS_LISTEN, …), which wins.', {
-  listen: text('`host:port` of the HTTP server (health, metrics, API, dashboard), or `off`.', {
+  listen: text('`host:port` of the HTTP server (health and status), or `off`.', {
     default: '127.0.0.1:7420',
   }),
   poll_interval: duration('How often to look for events when nothing woke the router.', { default: '1s' }),

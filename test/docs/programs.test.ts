@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -22,6 +22,7 @@ describe('a program', () => {
     const receiver = await startWebhookReceiver();
     onTestFinished(() => receiver.close());
     const rules = join(tmpdir(), `${database.name}.yaml`);
+    onTestFinished(() => rm(rules, { force: true }));
     await writeFile(rules, completed('observers:\n  all:\n    source: orders\n    actions: [{ webhook: billing }]\n'));
     // Evaluated in the repository, `pg-observers` is the package itself, as built.
     const child = startProcess(
