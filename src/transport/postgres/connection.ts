@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import pg from 'pg';
 import { UserError } from '../../domain/errors.ts';
+import type { Wires } from './wires.ts';
 
 /** Results that would lose digits as JavaScript numbers stay text (bigint, numeric); times stay text with microseconds. */
 const textTypes: pg.CustomTypesConfig = {
@@ -20,8 +21,14 @@ const textTypes: pg.CustomTypesConfig = {
  *   that plan must still be right when it holds a million
  * - `tcp_user_timeout`: the locks of a router whose host vanished go away in 10 s instead of hours
  */
-export function connectionConfig(url: string, role: string, synchronousCommit: 'on' | 'off' = 'on'): pg.ClientConfig {
+export function connectionConfig(
+  url: string,
+  role: string,
+  synchronousCommit: 'on' | 'off' = 'on',
+  wires?: Wires,
+): pg.ClientConfig {
   return {
+    ...(wires !== undefined && { stream: wires.open }),
     connectionString: url,
     application_name: `pg-observers ${role}`,
     keepAlive: true,
@@ -44,14 +51,17 @@ export function connectionConfig(url: string, role: string, synchronousCommit: '
   };
 }
 
-export function createPool(url: string, size: number, synchronousCommit: 'on' | 'off' = 'on'): pg.Pool {
+export function createPool(url: string, size: number, synchronousCommit: 'on' | 'off' = 'on', wires?: Wires): pg.Pool {
   const pool = new pg.Pool({
-    ...connectionConfig(url, 'worker', synchronousCommit),
+    ...connectionConfig(url, 'worker', synchronousCommit, wires),
     max: size,
     idleTimeoutMillis: 30_000,
   });
   // An idle connection that breaks is replaced on next use; without a listener it would end the process.
   pool.on('error', () => {});
+  // The pool takes its own listener off a connection that is in use: one that breaks between two statements of a
+  // transaction would end the process too. The next statement reports it.
+  pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
 }
 

@@ -67,7 +67,8 @@ export async function openConnection(
   signal.addEventListener('abort', abort);
   try {
     signal.throwIfAborted();
-    await subscriber.connect();
+    // The heartbeat begins before the connection does, and one that fails meanwhile leaves connect() pending for ever.
+    await Promise.race([subscriber.connect(), lost.then((reason) => Promise.reject(reason))]);
   } catch (error) {
     abort();
     await close();

@@ -2,13 +2,14 @@ import pg from 'pg';
 import type { Notification, NotificationLog } from '../contract.ts';
 import { connectionConfig } from './connection.ts';
 import { lockClass, locks } from './locks.ts';
+import type { Wires } from './wires.ts';
 
 /**
  * Opens the log for notifications of channel sources, or returns null when another instance records them: each would
  * make an event of its own of the same notification.
  */
-export async function openNotificationLog(url: string): Promise<NotificationLog | null> {
-  const client = new pg.Client(connectionConfig(url, 'channels'));
+export async function openNotificationLog(url: string, wires?: Wires): Promise<NotificationLog | null> {
+  const client = new pg.Client(connectionConfig(url, 'channels', 'on', wires));
   let broken: Error | null = null;
   client.on('error', (error) => {
     broken = error;
