@@ -4,6 +4,7 @@
  */
 
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { UserError } from './domain/errors.ts';
 import type { Config } from './domain/rules.ts';
@@ -15,24 +16,21 @@ import { Dispatcher } from './pipeline/deliver/dispatcher.ts';
 import { Housekeeper } from './pipeline/recover/housekeeper.ts';
 import { Membership } from './pipeline/recover/membership.ts';
 import { TelemetryBus } from './telemetry/bus.ts';
-import { applyCapture, type PlanStep, planCapture } from './transport/postgres/capture-plan.ts';
-import {
-  connectionConfig,
-  createPool,
-  describeError,
-  isTransient,
-  sqlState,
-  unreachable,
-} from './transport/postgres/connection.ts';
+import { awaitDatabase } from './transport/postgres/await-database.ts';
+import { captureDrift } from './transport/postgres/capture-drift.ts';
+import { applyCapture } from './transport/postgres/capture-plan.ts';
+import { readCheckpoint } from './transport/postgres/checkpoint.ts';
+import { connectionConfig, createPool, describeError, isTransient } from './transport/postgres/connection.ts';
 import { createDeliveryQueue } from './transport/postgres/delivery-queue.ts';
 import { keepHouse } from './transport/postgres/housekeeping.ts';
 import { createInstanceRegistry } from './transport/postgres/instance-registry.ts';
 import { createListener, type Listener } from './transport/postgres/listener.ts';
-import { wakeChannel } from './transport/postgres/locks.ts';
-import { pendingMigrations } from './transport/postgres/migrations.ts';
+import { wakeChannel, wakeFor } from './transport/postgres/locks.ts';
+import { requireMigrations } from './transport/postgres/migrations.ts';
 import { openNotificationLog } from './transport/postgres/notification-log.ts';
 import { openRoutingSession } from './transport/postgres/routing-session.ts';
-import { type DatabaseStatus, readDatabaseStatus } from './transport/postgres/status.ts';
+import { type DatabaseStatus, readDatabaseStatus, readRoutingLag } from './transport/postgres/status.ts';
+import { Wires } from './transport/postgres/wires.ts';
 
 export interface EngineOptions {
   /** Migrate and install triggers before starting, and triggers of new partitions while running. Default true. */
@@ -63,12 +61,17 @@ export interface Readiness {
 
 /** Routing may lag this much before the instance says it is not ready. Milliseconds. */
 const lagBoundMs = 60_000;
+/** A database that has not answered a trivial question by then counts as away. Milliseconds. */
+const answerWithinMs = 2_000;
+/** Longer than connecting may take, or each look would cut the connections that the one before it made necessary. */
+const watchEveryMs = 6_000;
 const workerConnections = 4;
 const claimConnections = 2;
 
 export class Engine {
   readonly #options: EngineOptions;
   readonly #bus = new TelemetryBus();
+  readonly #wires = new Wires();
   readonly #pool: pg.Pool;
   readonly #claimPool: pg.Pool;
   readonly #listener: Listener;
@@ -82,6 +85,8 @@ export class Engine {
   #deaf = false;
   #state: 'new' | 'starting' | 'running' | 'stopping' | 'stopped' = 'new';
   #stopped: Promise<void> | null = null;
+  #reloading: Promise<void> = Promise.resolve();
+  #watchdog: NodeJS.Timeout | undefined;
 
   /** @param config from `loadConfig`, `parseConfig` or `defineConfig` */
   constructor(config: Config, options: EngineOptions = {}) {
@@ -89,8 +94,12 @@ export class Engine {
     this.#config = config;
     this.#rules = new RuleIndex(config);
     if (options.telemetry !== undefined) this.#bus.subscribe(options.telemetry);
-    this.#pool = createPool(config.database, workerConnections);
-    this.#claimPool = createPool(config.database, claimConnections, 'off');
+    this.#pool = createPool(config.database, workerConnections, 'on', this.#wires);
+    this.#claimPool = createPool(config.database, claimConnections, 'off', this.#wires);
+    // So that `status` says at once who routes.
+    this.#bus.subscribe(({ type }) => {
+      if (type === 'routing.acquired' || type === 'routing.lost') this.#membership.beatSoon();
+    });
     const common = { telemetry: this.#bus.emit, isTransient };
     this.#membership = new Membership({
       ...common,
@@ -107,25 +116,29 @@ export class Engine {
       queue: () => createDeliveryQueue({ durable: this.#pool, claims: this.#claimPool }, this.#membership.id),
       pollIntervalMs: () => this.#config.settings.pollIntervalMs,
       alive: () => this.#membership.alive(),
-      newestRules: () => this.#membership.newestRules,
+      confirmNewestRules: () => this.#membership.confirmNewestRules(),
     });
     this.#router = new Router({
       ...common,
-      openSession: () => openRoutingSession(this.#config.database, this.#config.settings.environment),
+      openSession: () => {
+        const { environment, pollIntervalMs, instanceTimeoutMs } = this.#config.settings;
+        const idleTimeoutMs = 2 * pollIntervalMs + instanceTimeoutMs;
+        return openRoutingSession(this.#config.database, { environment, idleTimeoutMs, wires: this.#wires });
+      },
       rules: () => this.#rules,
       pollIntervalMs: () => this.#config.settings.pollIntervalMs,
       onDeliveries: () => this.#dispatcher.wake(),
     });
     this.#recorder = new ChannelRecorder({
       ...common,
-      openLog: () => openNotificationLog(this.#config.database),
+      openLog: () => openNotificationLog(this.#config.database, this.#wires),
       onEvents: () => this.#router.wake(),
     });
     this.#housekeeper = new Housekeeper({
       ...common,
       keepHouse: () => keepHouse(this.#pool, this.#config.settings.retention),
       buryOrphans: () => this.#buryOrphans(),
-      checkCapture: () => this.#checkCapture(),
+      checkCapture: () => captureDrift(this.#pool, this.#config, this.#options.apply !== false),
     });
     this.#listener = this.#createListener();
   }
@@ -140,28 +153,23 @@ export class Engine {
   }
 
   /**
-   * Resolves when changes are being observed. Waits for a database that is away, until `stop`.
+   * Resolves when changes are being observed, or when stopped before. Waits for a database that is away, until `stop`.
    * @throws UserError when waiting would not help: wrong login, no rights, an unknown table, a newer migration
    */
   async start(): Promise<void> {
+    if (this.#stopped !== null) return this.#stopped;
     if (this.#state !== 'new') throw new Error('an engine starts once');
     this.#state = 'starting';
     const began = performance.now();
     try {
-      if (!(await this.#awaitDatabase())) return;
-      await this.#prepareDatabase();
-      await this.#membership.join();
-      this.#dispatcher.load(this.#config);
-      this.#recorder.load(this.#config);
-      await this.#listener.start();
-      this.#recorder.start();
-      this.#router.start();
-      this.#dispatcher.start();
-      this.#housekeeper.start();
+      await this.#startStages();
     } catch (error) {
-      await this.stop();
+      // Stopped in the middle, it fails at whatever it was doing.
+      if (this.#stopped !== null) return this.#stopped;
+      await this.stop({ reason: 'it could not start' });
       throw error;
     }
+    if (this.#stopped !== null) return this.#stopped;
     this.#state = 'running';
     const { sources, observers } = this.#config;
     const tookMs = performance.now() - began;
@@ -169,18 +177,48 @@ export class Engine {
     void this.#probeListener();
   }
 
+  async #startStages(): Promise<void> {
+    const stopped = () => this.#stopped !== null;
+    await awaitDatabase(this.#pool, this.#config.database, this.#bus.emit, stopped);
+    if (stopped()) return;
+    if (this.#options.apply === false) await requireMigrations(this.#pool);
+    else await applyCapture(this.#pool, this.#config);
+    // Before anything is claimed: a copy of a database holds copies of the deliveries that were on their way.
+    await readCheckpoint(this.#pool, this.#config.settings.environment);
+    await this.#membership.join();
+    this.#watchdog = setInterval(() => this.#cutWhenSilent(), watchEveryMs);
+    this.#dispatcher.load(this.#config);
+    this.#recorder.load(this.#config);
+    await this.#listener.start();
+    this.#recorder.start();
+    this.#router.start();
+    this.#dispatcher.start();
+    this.#housekeeper.start();
+  }
+
   /**
-   * Takes up new rules, all of them or none. `database` and `settings.listen` need a restart.
+   * Takes up new rules, all of them or none; one reload after the other. `database` and `settings.listen` need a restart.
    * @throws ConfigError | UserError and keeps the old ones
    */
-  async reload(config: Config): Promise<void> {
+  reload(config: Config): Promise<void> {
+    this.#reloading = this.#reloading.catch(() => {}).then(() => this.#reload(config));
+    return this.#reloading;
+  }
+
+  async #reload(config: Config): Promise<void> {
+    if (this.#state !== 'running')
+      throw new UserError(`rules are taken up while running; this engine is ${this.#state}`);
     if (config.database !== this.#config.database) {
       throw new UserError('`database:` changed: that needs a restart.', 2);
     }
+    // The steps that may fail come first.
     if (this.#options.apply !== false) await applyCapture(this.#pool, config);
-    this.#config = config;
-    this.#rules = new RuleIndex(config);
     this.#dispatcher.load(config);
+    this.#config = config;
+    // Before anything is queued by the new rules: an instance with older ones must know that these are newer, or it would
+    // take what it doesn't know for removed. (Away, the database takes no deliveries either.)
+    await this.#membership.announce().catch(() => {});
+    this.#rules = new RuleIndex(config);
     this.#recorder.load(config);
     await this.#listener.setChannels(channelsOf(config));
     this.#membership.beatSoon();
@@ -190,7 +228,7 @@ export class Engine {
 
   /**
    * Stops in the order in which work flows, so that nothing is claimed that can't be finished: attempts in flight get
-   * `timeoutMs`, the others are handed back. Idempotent.
+   * `timeoutMs`, the others are handed back. Also before and during `start`. Idempotent; never rejects.
    */
   stop({ timeoutMs = 30_000, reason = 'asked to' }: { timeoutMs?: number; reason?: string } = {}): Promise<void> {
     this.#stopped ??= this.#stop(timeoutMs, reason);
@@ -199,7 +237,10 @@ export class Engine {
 
   async #stop(timeoutMs: number, reason: string): Promise<void> {
     this.#state = 'stopping';
+    clearInterval(this.#watchdog);
     this.#bus.emit({ type: 'engine.stopping', reason });
+    const released = new AbortController();
+    const probing = this.#cutWhileAway(released.signal);
     await this.#listener.stop();
     await this.#housekeeper.stop();
     await this.#recorder.stop();
@@ -208,22 +249,46 @@ export class Engine {
     // Best effort: when the database is away, the claims are taken over after the instance timeout.
     await this.#handBack().catch(() => {});
     await this.#membership.leave().catch(() => {});
+    released.abort();
+    await probing;
+    // They say good-bye, and wait for an answer to it.
+    const hangUp = setTimeout(() => this.#wires.cut(), answerWithinMs);
     await Promise.all([this.#pool.end(), this.#claimPool.end()]);
+    clearTimeout(hangUp);
     this.#state = 'stopped';
     this.#bus.emit({ type: 'engine.stopped' });
   }
 
+  /** The heartbeat shows whether anything comes through: if not, whatever waits for an answer must start over. */
+  #cutWhenSilent(): void {
+    const patienceMs = Math.max(this.#config.settings.instanceTimeoutMs, watchEveryMs);
+    if (this.#membership.silentMs() > patienceMs) this.#wires.cut();
+  }
+
+  /** On the way down nothing may hang on a database that does not answer. */
+  async #cutWhileAway(released: AbortSignal): Promise<void> {
+    while (!released.aborted) {
+      const answered = await inTime(this.#claimPool.query('select 1')).then(
+        () => true,
+        () => false,
+      );
+      if (!answered) this.#wires.cut();
+      await sleep(500, undefined, { signal: released }).catch(() => {});
+    }
+  }
+
   async #handBack(): Promise<void> {
     const queue = createDeliveryQueue({ durable: this.#pool, claims: this.#claimPool }, this.#membership.id);
-    const count = await queue.release(null, 0);
+    const count = await queue.releaseUnknown([]);
     if (count > 0) this.#bus.emit({ type: 'delivery.released', count, reason: 'this instance stops' });
   }
 
-  /** @throws when the database is away */
+  /** @throws when the database is away, when it is not migrated yet, and after `stop` */
   async status(): Promise<EngineStatus> {
+    if (this.#state === 'stopped') throw new UserError('This engine is stopped.');
     const now = performance.now();
     return {
-      ...(await readDatabaseStatus(this.#pool)),
+      ...(await inTime(readDatabaseStatus(this.#pool))),
       instance: { id: this.#membership.id, routing: this.#router.routing, rulesVersion: this.#config.version },
       destinations: this.#dispatcher.lanes.map((lane) => ({
         name: lane.destination.name,
@@ -235,62 +300,25 @@ export class Engine {
     };
   }
 
+  /** Never rejects, and answers within a few seconds. */
   async readiness(): Promise<Readiness> {
+    const reasons = this.#state === 'running' ? await this.#whyNotReady() : [notRunning[this.#state]];
+    return { ready: reasons.length === 0, reasons };
+  }
+
+  async #whyNotReady(): Promise<string[]> {
     const reasons: string[] = [];
-    if (this.#state !== 'running') reasons.push(this.#state === 'new' ? 'not started' : this.#state);
     if (!this.#listener.connected) reasons.push('the LISTEN connection is lost; changes are found by polling');
     if (this.#deaf) reasons.push('notifications do not arrive; changes are found by polling');
     if (!this.#membership.alive()) reasons.push('the heartbeat does not reach the database');
     for (const step of this.#housekeeper.drift) reasons.push(`capture: ${step}`);
     try {
-      const { checkpoint } = await readDatabaseStatus(this.#pool);
-      if ((checkpoint.lagMs ?? 0) > lagBoundMs)
-        reasons.push(`routing is ${Math.round((checkpoint.lagMs ?? 0) / 1000)} s behind`);
+      const { lagMs } = await inTime(readRoutingLag(this.#pool));
+      if ((lagMs ?? 0) > lagBoundMs) reasons.push(`routing is ${Math.round((lagMs ?? 0) / 1000)} s behind`);
     } catch (error) {
       reasons.push(`database: ${describeError(error)}`);
     }
-    return { ready: reasons.length === 0, reasons };
-  }
-
-  /** @returns false when stopped meanwhile */
-  async #awaitDatabase(): Promise<boolean> {
-    const since = performance.now();
-    for (let attempt = 1; this.#state === 'starting'; attempt++) {
-      try {
-        await this.#pool.query('select 1');
-        if (attempt > 1) {
-          this.#bus.emit({ type: 'database.reached', stage: 'start', afterMs: Math.round(performance.now() - since) });
-        }
-        return true;
-      } catch (error) {
-        if (!isTransient(error)) throw unreachable(this.#config.database, error);
-        if (attempt === 1) {
-          const { message } = unreachable(this.#config.database, error);
-          this.#bus.emit({ type: 'database.unreachable', stage: 'start', message });
-        }
-        await new Promise((resolve) => setTimeout(resolve, Math.min(200 * attempt, 1_000)));
-      }
-    }
-    return false;
-  }
-
-  async #prepareDatabase(): Promise<void> {
-    if (this.#options.apply !== false) {
-      await applyCapture(this.#pool, this.#config);
-      return;
-    }
-    const client = await this.#pool.connect();
-    try {
-      const pending = await pendingMigrations(client);
-      if (pending.length === 0) return;
-      const names = pending.map((migration) => migration.name).join(', ');
-      throw new UserError(`This database is not migrated (${names}): run \`pg-observers apply\` first.`);
-    } catch (error) {
-      if (sqlState(error) !== '42501') throw error;
-      throw new UserError(`This role may not use the schema observers: ${describeError(error)}.`, 1, { cause: error });
-    } finally {
-      client.release();
-    }
+    return reasons;
   }
 
   #createListener(): Listener {
@@ -299,13 +327,14 @@ export class Engine {
       channels: channelsOf(this.#config),
       onNotification: (channel, payload) => {
         if (channel !== wakeChannel) return this.#recorder.hear(channel, payload);
+        if (payload === wakeFor.deliveries) return this.#dispatcher.wake();
+        if (payload === wakeFor.replays) return this.#router.wakeForReplays();
         this.#router.wake();
-        this.#dispatcher.wake();
       },
       // What was notified before is lost: look into the tables.
       onConnected: () => {
         this.#bus.emit({ type: 'listener.connected' });
-        this.#router.wake();
+        this.#router.wakeForReplays();
         this.#dispatcher.wake();
       },
       onDisconnected: (error) => this.#bus.emit({ type: 'listener.disconnected', message: describeError(error) }),
@@ -329,25 +358,28 @@ export class Engine {
     if (!this.#membership.newestRules) return 0;
     return this.#membership.registry.buryOrphans([...this.#config.destinations.keys()]);
   }
-
-  /** New partitions get their triggers unasked; anything else may be somebody's intention, and is reported. */
-  async #checkCapture(): Promise<readonly string[]> {
-    const config = this.#config;
-    try {
-      const { steps } = await planCapture(this.#pool, config);
-      const isPart = (step: PlanStep) => step.kind === 'create' && step.reason.startsWith('missing on a part');
-      if (this.#options.apply === false || !steps.some(isPart)) return steps.map(inWords);
-      await applyCapture(this.#pool, config, undefined, isPart);
-      return steps.filter((step) => !isPart(step)).map(inWords);
-    } catch (error) {
-      // A table that was dropped or renamed: readiness says so, and the other sources go on.
-      if (error instanceof UserError) return error.message.split('\n');
-      throw error;
-    }
-  }
 }
 
-const inWords = (step: PlanStep) => `${step.subject}: ${step.reason}`;
+const notRunning = {
+  new: 'not started',
+  starting: 'starting, or waiting for the database',
+  stopping: 'stopping',
+  stopped: 'stopped',
+};
+
+/** @throws Error when it takes longer than a database that is there ever does */
+async function inTime<T>(work: Promise<T>): Promise<T> {
+  const settled = new AbortController();
+  const late = sleep(answerWithinMs, undefined, { signal: settled.signal }).then(() => {
+    throw new Error(`no answer within ${answerWithinMs / 1_000} s`);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    late.catch(() => {});
+    settled.abort();
+  }
+}
 
 function channelsOf(config: Config): string[] {
   const channels = [...config.sources.values()].flatMap((source) =>

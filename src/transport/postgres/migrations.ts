@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import type pg from 'pg';
 import { UserError } from '../../domain/errors.ts';
-import { sqlState, withTransaction } from './connection.ts';
+import { describeError, sqlState, withTransaction } from './connection.ts';
 import { lockClass, locks } from './locks.ts';
 
 export interface Migration {
@@ -58,6 +58,22 @@ export async function pendingMigrations(client: pg.ClientBase): Promise<readonly
     );
   }
   return bundled.filter((migration) => !applied.some((row) => row.version === migration.version));
+}
+
+/** For a role that may not migrate. @throws UserError when something is pending, or when it may not even look */
+export async function requireMigrations(pool: pg.Pool): Promise<void> {
+  const client = await pool.connect();
+  try {
+    const pending = await pendingMigrations(client);
+    if (pending.length === 0) return;
+    const names = pending.map((migration) => migration.name).join(', ');
+    throw new UserError(`This database is not migrated (${names}): run \`pg-observers apply\` first.`);
+  } catch (error) {
+    if (sqlState(error) !== '42501') throw error;
+    throw new UserError(`This role may not use the schema observers: ${describeError(error)}.`, 1, { cause: error });
+  } finally {
+    client.release();
+  }
 }
 
 /** Applies what is pending, in one transaction under an advisory lock. Returns what was applied. */
