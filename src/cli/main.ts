@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { Command, CommanderError } from 'commander';
+import { type Argument, Command, CommanderError } from 'commander';
 import { UserError } from '../domain/errors.ts';
 import { describeError, programVersion } from '../transport/postgres/connection.ts';
 import { applyCommand } from './commands/apply.ts';
@@ -19,8 +19,6 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 const program = new Command('pg-observers')
   .description('Turns PostgreSQL changes into webhooks, mails and Slack messages, as observers.yaml says.')
   .version(programVersion)
-  .showHelpAfterError('(see --help)')
-  .exitOverride()
   .addHelpText(
     'after',
     `
@@ -41,13 +39,32 @@ for (const command of [
   dlqCommand(),
   demoCommand(),
 ]) {
-  program.addCommand(command.exitOverride().showHelpAfterError('(see --help)'));
+  program.addCommand(command);
 }
+configure(program);
 
 try {
   await program.parseAsync();
 } catch (error) {
   process.exitCode = report(error);
+}
+
+/** What commander does not hand down to commands that were built on their own. */
+function configure(command: Command): void {
+  command
+    .exitOverride()
+    .showHelpAfterError(`(see ${commandLine(command)} --help)`)
+    // With `[options]` behind every name and the aliases before it, nothing is left of 80 columns for what they do.
+    .configureHelp({ subcommandTerm: (sub) => [sub.name(), ...sub.registeredArguments.map(argumentTerm)].join(' ') });
+  for (const sub of command.commands) configure(sub);
+}
+
+function commandLine(command: Command): string {
+  return command.parent === null ? command.name() : `${commandLine(command.parent)} ${command.name()}`;
+}
+
+function argumentTerm(argument: Argument): string {
+  return argument.required ? `<${argument.name()}>` : `[${argument.name()}]`;
 }
 
 /** What went wrong, on stderr, and the exit status for it. Only a bug shows its stack. */

@@ -35,9 +35,7 @@ async function loadConfig(file: string, options: LoadOptions = {}): Promise<Conf
 
 /** The rules, on the database of `--database` when given. @throws ConfigError | UserError */
 export async function readConfig({ config: file, database }: ConfigOptions): Promise<Config> {
-  if (database === undefined) return loadConfig(file);
-  const config = await loadConfig(file, { env: { ...process.env, DATABASE_URL: database } });
-  return { ...config, database };
+  return loadConfig(file, database === undefined ? {} : { database });
 }
 
 /** Where the tables are, for commands that need no rules: `--database`, the file, or DATABASE_URL when there is no file. */
@@ -52,11 +50,15 @@ export async function readDatabaseUrl({ config: file, database }: ConfigOptions)
 export async function withDatabase<T>(url: string, work: (pool: pg.Pool) => Promise<T>): Promise<T> {
   const pool = createPool(url, 2);
   try {
+    // Whatever fails while connecting (login, TLS, no such database) is about reaching it, and not a bug of ours.
+    const client = await pool.connect().catch((error: unknown) => {
+      throw unreachable(url, error);
+    });
+    client.release();
     return await work(pool);
   } catch (error) {
     if (error instanceof UserError) throw error;
-    if (['28P01', '28000', '3D000'].includes(sqlState(error) ?? '') || isTransient(error))
-      throw unreachable(url, error);
+    if (isTransient(error)) throw unreachable(url, error);
     if (sqlState(error) === '42P01' || sqlState(error) === '3F000') {
       throw new UserError(`${redactUrl(url)} has no pg-observers tables: run \`pg-observers apply\` first.`, 1, {
         cause: error,

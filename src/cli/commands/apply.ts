@@ -5,7 +5,7 @@ import { describeStep } from './plan.ts';
 
 export function applyCommand(): Command {
   return new Command('apply')
-    .description('Brings the database to what the rules say: migrations, triggers to create, replace and drop')
+    .description('Migrates the database, and creates, replaces and drops triggers as the rules say')
     .addOption(configOption())
     .addOption(databaseOption())
     .addOption(jsonOption())

@@ -26,5 +26,6 @@ function printPlan(steps: readonly PlanStep[]): string {
 
 export function describeStep(step: PlanStep): string {
   const locks = step.locks === null ? '' : ` (writers of ${step.locks} wait for a moment)`;
-  return `${step.kind} ${step.subject}: ${step.reason}${locks}`;
+  const verb = step.kind === 'migrate' ? 'apply' : step.kind;
+  return `${verb} ${step.subject}: ${step.reason}${locks}`;
 }

@@ -21,11 +21,10 @@ export function runCommand(): Command {
     .addOption(configOption())
     .addOption(databaseOption())
     .option('--no-apply', 'neither migrate nor install triggers: the role may not, or somebody else does')
-    .option(
-      '--shutdown-timeout <duration>',
-      'how long attempts in flight may take to end after SIGTERM',
-      duration,
-      30_000,
+    .addOption(
+      new Option('--shutdown-timeout <duration>', 'how long attempts in flight may take to end after SIGTERM')
+        .argParser(duration)
+        .default(30_000, '30s'),
     )
     .addOption(
       new Option('--log-level <level>', 'what to log')
@@ -37,8 +36,9 @@ export function runCommand(): Command {
     .addHelpText(
       'after',
       `
-Signals: SIGTERM and SIGINT stop it, attempts in flight get --shutdown-timeout; a second one stops it at once.
-SIGHUP reads the rules again: all of them, or, when they are broken, none.`,
+Signals: SIGTERM and SIGINT stop it; attempts in flight get --shutdown-timeout,
+a second signal stops it at once. SIGHUP reads the rules again: all of them, or,
+when they are broken, none.`,
     )
     .action(run);
 }
@@ -50,13 +50,15 @@ async function run(options: Options): Promise<void> {
   const { createLogger, logTelemetry } = await import('../../telemetry/log.ts');
   const logger = createLogger(options.logLevel, config.secrets);
   const engine = createEngine(config, { apply: options.apply, telemetry: logTelemetry(logger) });
+  engine.subscribe((event) => {
+    if (event.type === 'engine.started') for (const line of whatItObserves(config)) logger.info(line);
+  });
   const stopped = stopOnSignals(engine, options.shutdownTimeout);
+  reloadOnHangUp(engine, options, logger);
   logger.info({ database: redactUrl(config.database), rules_version: config.version }, 'starting');
   const http = await startHttp(engine, config, logger);
-  reloadOnHangUp(engine, options, logger);
   try {
     await engine.start();
-    for (const line of whatItObserves(config)) logger.info(line);
     await stopped;
   } finally {
     await http?.close();
@@ -80,7 +82,12 @@ function stopOnSignals(engine: Engine, timeoutMs: number): Promise<void> {
 function reloadOnHangUp(engine: Engine, options: Options, logger: Logger): void {
   process.on('SIGHUP', async () => {
     try {
-      await engine.reload(await readConfig(options));
+      const config = await readConfig(options);
+      const { listen } = engine.config.settings;
+      await engine.reload(config);
+      if (JSON.stringify(config.settings.listen) !== JSON.stringify(listen)) {
+        logger.warn('settings.listen changed: that needs a restart, the HTTP endpoints stay where they are');
+      }
     } catch (error) {
       const known = error instanceof ConfigError || error instanceof UserError;
       logger.error(

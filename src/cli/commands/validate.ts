@@ -13,7 +13,7 @@ interface Options {
 export function validateCommand(): Command {
   return new Command('validate')
     .alias('validate-config')
-    .description('Checks everything in the rules that can be checked without a database, or with one')
+    .description('Checks the rules; with --database, also against its tables')
     .argument('[file]', 'the rules, instead of --config')
     .addOption(configOption())
     .option(
