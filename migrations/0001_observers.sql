@@ -3,28 +3,22 @@
 -- Applied in one transaction under an advisory lock by `pg-observers apply`. Never edited once released: a later
 -- migration changes what this one made.
 --
--- Advisory locks, class 1885826914 ("pgob"): 1 migration, 2 routing, 3 router asleep, 4 housekeeping, 5 channel recording.
+-- Advisory locks, class 1885826914 ("pgob"): 1 migration, 2 routing, 3 router asleep, 4 housekeeping, 5 channel recording, 6 apply.
 
 create schema if not exists observers;
 comment on schema observers is 'pg-observers: captured changes, deliveries on their way, and what could not be delivered';
 
 ------------------------------------------------------------------------------------------------------------- identity
 
--- The time half of a version 7 UUID (RFC 9562): 48 bits of Unix milliseconds and the version digit, as text.
--- A statement computes it once and appends random digits per row: a third of the cost of assembling bytes per row, and
--- `uid` needs no index of its own, because its time finds the row through the index on created_at.
-create function observers.uid_prefix(at timestamptz) returns text
-language sql immutable strict parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-  select substr(hex, 1, 8) || '-' || substr(hex, 9, 4) || '-7'
-  from (select lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0')) as ms(hex)
-$$;
-
+-- A version 7 UUID (RFC 9562). `uid` needs no index of its own: its first 48 bits are milliseconds, and the index on
+-- created_at finds them. Capture triggers make theirs in place, many at once.
 create function observers.new_uid(at timestamptz) returns uuid
 language sql volatile strict parallel safe
 set search_path = pg_catalog, pg_temp
-as $$ select (observers.uid_prefix(at) || substr(gen_random_uuid()::text, 16))::uuid $$;
+as $$
+  select (substr(ms, 1, 8) || '-' || substr(ms, 9, 4) || '-7' || substr(gen_random_uuid()::text, 16))::uuid
+  from (select lpad(to_hex(trunc(extract(epoch from at) * 1000)::bigint), 12, '0')) as time(ms)
+$$;
 
 ------------------------------------------------------------------------------------------------------------ the log
 
@@ -57,7 +51,9 @@ create table observers.events (
 ) partition by range (created_at);
 
 alter sequence observers.events_id_seq owned by observers.events.id;
-create index events_xid_id_idx on observers.events (xid, id);
+-- Enough for the reader's delta without a look at the rows. `id` is no key column, or the planner would take this index
+-- for a look-up by id while a partition is empty, and keep that plan when it no longer is.
+create index events_xid_idx on observers.events (xid) include (id, created_at);
 create index events_created_at_idx on observers.events using brin (created_at) with (pages_per_range = 32);
 
 comment on table observers.events is 'Append-only log of captured changes; a row exists if and only if its transaction committed';
@@ -241,6 +237,21 @@ begin
 end
 $$;
 
+-- For rows that may be too large for jsonb: null when they are, or when a value of theirs can't be converted.
+create function observers.jsonb_or_null(image record, max_bytes integer) returns jsonb
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  whole jsonb;
+begin
+  whole := to_jsonb(image);
+  return case when pg_column_size(whole) <= max_bytes then whole end;
+exception when others then
+  return null;
+end
+$$;
+
 -- A whole row under an allow list of columns, when the generated trigger no longer fits the table.
 create function observers.safe_image(image record, columns text[]) returns jsonb
 language plpgsql stable
@@ -370,7 +381,7 @@ begin
     return false;
   end if;
   update observers.dead_letters d set replays = d.replays + 1, last_replayed_at = now() where d.id = dead.id;
-  perform pg_notify('pg_observers_wake', '');
+  perform pg_notify('pg_observers_wake', case when dead.action is null then 'replays' else 'deliveries' end);
   return true;
 end
 $$;

@@ -1,38 +1,23 @@
-import { distance } from 'fastest-levenshtein';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { ConfigError, type ConfigProblem, UserError } from '../../domain/errors.ts';
-import type { Config, TableSource } from '../../domain/rules.ts';
+import { UserError } from '../../domain/errors.ts';
+import type { Config } from '../../domain/rules.ts';
+import { desiredCapture } from './capture-sources.ts';
 import {
-  type CaptureFunction,
-  captureFunction,
-  captureTriggerName,
-  captureTriggerSql,
-  isRowLevel,
-  whereProbe,
-} from './capture-sql.ts';
-import {
-  type InstalledTrigger,
-  type Relation,
-  readInstalled,
-  readTableNames,
-  readTableShape,
-  type TableShape,
-} from './catalog.ts';
-import { sqlState, withTransaction } from './connection.ts';
-import { qualified, quoteIdentifier } from './identifiers.ts';
+  desiredTriggers,
+  dropFunctionSteps,
+  dropTriggerSteps,
+  functionSteps,
+  type PlanStep,
+  replaceSteps,
+  triggerSteps,
+} from './capture-steps.ts';
+import { readInstalled } from './catalog.ts';
+import { describeError, sqlState, withTransaction } from './connection.ts';
+import { lockClass, locks } from './locks.ts';
 import { migrate, pendingMigrations } from './migrations.ts';
 
-/** One statement that `apply` would run, and why. */
-export interface PlanStep {
-  readonly kind: 'migrate' | 'create' | 'replace' | 'enable' | 'drop';
-  /** `trigger zz_… on public.orders`, `function observers.capture_…`, `migration 0001_observers`. */
-  readonly subject: string;
-  /** For people: `new`, `the rule changed`, `was disabled by hand`, … */
-  readonly reason: string;
-  readonly sql: string;
-  /** The table whose writers wait while it runs; null for none. */
-  readonly locks: string | null;
-}
+export type { PlanStep } from './capture-steps.ts';
 
 export interface Plan {
   readonly steps: readonly PlanStep[];
@@ -58,186 +43,49 @@ export async function planCapture(pool: pg.Pool, config: Config): Promise<Plan> 
     );
     const desired = await desiredCapture(client, config);
     const installed = await readInstalled(client);
-    const wanted = new Map(desired.flatMap(({ functions }) => functions).map((fn) => [fn.name, fn]));
-    const bodies = new Map(installed.functions.map((fn) => [fn.name, fn.body]));
+    const functions = new Map(desired.flatMap((d) => d.functions).map((fn) => [fn.name, fn]));
+    const triggers = desired.flatMap(desiredTriggers);
+    const replaced = replaceSteps(triggers, installed.triggers);
+    const others = triggers.filter((t) => !replaced.has(t.fn.name));
     const steps = [
       ...migrations,
-      ...functionSteps(wanted, bodies),
-      ...desired.flatMap((d) => triggerSteps(d, installed.triggers)),
+      ...functionSteps(
+        [...functions.values()].filter((fn) => !replaced.has(fn.name)),
+        installed.functions,
+      ),
+      ...replaced.values(),
+      ...others.flatMap((t) => triggerSteps(t, installed.triggers)),
+      ...dropTriggerSteps(triggers, installed.triggers),
+      ...dropFunctionSteps(functions, installed.functions),
     ];
-    return { steps: [...steps, ...dropSteps(wanted, desired, installed)] };
+    return { steps };
+  }).catch((error: unknown) => {
+    if (sqlState(error) !== '42501') throw error;
+    throw new UserError(`This role may not look at what is installed: ${describeError(error)}.`, 1, { cause: error });
   });
 }
 
-interface DesiredCapture {
-  readonly source: TableSource;
-  readonly table: TableShape;
-  readonly functions: readonly CaptureFunction[];
-}
-
-async function desiredCapture(client: pg.ClientBase, config: Config): Promise<DesiredCapture[]> {
-  const problems: ConfigProblem[] = [];
-  const desired: DesiredCapture[] = [];
-  for (const source of config.sources.values()) {
-    if (source.kind !== 'table') continue;
-    const table = await readTableShape(client, source.schema, source.table);
-    const found = table === null ? await unknownTable(client, source) : tableProblems(source, table);
-    const where = table !== null && found.length === 0 ? await whereProblem(client, source, table) : null;
-    for (const [message, hint] of where === null ? found : [where]) {
-      problems.push({
-        file: config.file ?? 'config',
-        ...source.position,
-        message: `source ${source.name}: ${message}`,
-        hint,
-      });
-    }
-    if (table !== null && found.length === 0) {
-      desired.push({ source, table, functions: source.operations.map((op) => captureFunction(source, op, table)) });
-    }
-  }
-  if (problems.length > 0) throw new ConfigError(problems);
-  return desired;
-}
-
-type Complaint = readonly [message: string, hint: string | null];
-
-async function unknownTable(client: pg.ClientBase, source: TableSource): Promise<Complaint[]> {
-  const name = `${source.schema}.${source.table}`;
-  const near = nearest(name, await readTableNames(client));
-  return [[`there is no table ${name} in this database`, near === null ? null : `did you mean ${near}?`]];
-}
-
-function tableProblems(source: TableSource, table: TableShape): Complaint[] {
-  const name = `${source.schema}.${source.table}`;
-  if (table.kind !== 'r' && table.kind !== 'p') {
-    const what = { v: 'a view', m: 'a materialized view', f: 'a foreign table' }[table.kind] ?? 'not a table';
-    return [[`${name} is ${what}; only tables can be captured`, 'observe the tables behind it']];
-  }
-  const columns = table.columns.map((column) => column.name);
-  const named = [...(source.columns ?? []), ...(source.tenant === null ? [] : [source.tenant])];
-  return named
-    .filter((column) => !columns.includes(column))
-    .map((column): Complaint => {
-      const near = nearest(column, columns);
-      return [`${name} has no column ${column}`, near === null ? null : `did you mean ${near}?`];
-    });
-}
-
-async function whereProblem(client: pg.ClientBase, source: TableSource, table: TableShape): Promise<Complaint | null> {
-  if (source.where === null) return null;
-  await client.query('savepoint probe');
-  try {
-    await client.query(whereProbe(source, table));
-    return null;
-  } catch (error) {
-    if (sqlState(error) === undefined) throw error;
-    return [
-      `where: ${(error as Error).message}`,
-      'SQL over new, old and the columns; qualify functions of your own with their schema',
-    ];
-  } finally {
-    await client.query('rollback to savepoint probe');
-  }
-}
-
-function nearest(name: string, candidates: readonly string[]): string | null {
-  const ranked = candidates.map((c) => ({ c, d: distance(name, c) })).sort((a, b) => a.d - b.d)[0];
-  return ranked !== undefined && ranked.d <= Math.max(2, name.length / 3) ? ranked.c : null;
-}
-
-function functionSteps(wanted: ReadonlyMap<string, CaptureFunction>, bodies: ReadonlyMap<string, string>): PlanStep[] {
-  return [...wanted.values()].flatMap((fn): PlanStep[] => {
-    const body = bodies.get(fn.name);
-    if (body === fn.body) return [];
-    const subject = `function observers.${quoteIdentifier(fn.name)}`;
-    return [
-      body === undefined
-        ? { kind: 'create', subject, reason: 'new', sql: fn.sql, locks: null }
-        : { kind: 'replace', subject, reason: 'the rule or the table changed', sql: fn.sql, locks: null },
-    ];
-  });
-}
-
-function triggerSteps(desired: DesiredCapture, installed: readonly InstalledTrigger[]): PlanStep[] {
-  return desired.functions.flatMap((fn) =>
-    desired.table.family.flatMap((relation) => triggerStep(desired, fn, relation, installed)),
-  );
-}
-
-function triggerStep(
-  { source, table }: DesiredCapture,
-  fn: CaptureFunction,
-  relation: Relation,
-  installed: readonly InstalledTrigger[],
-): PlanStep[] {
-  const rowLevel = isRowLevel(source, fn.operation);
-  // PostgreSQL itself clones a row trigger of a partitioned table to its partitions.
-  if (rowLevel && table.kind === 'p' && relation.oid !== table.oid) return [];
-  const where = qualified(relation.schema, relation.name);
-  const name = captureTriggerName(source.name, fn.operation);
-  const subject = `trigger ${name} on ${relation.schema}.${relation.name}`;
-  const existing = installed.find((t) => t.relation === relation.oid && t.functionName === fn.name);
-  const drop = `drop trigger ${quoteIdentifier(existing?.name ?? name)} on ${where}`;
-  const mode = rowLevel ? 'enable always' : 'enable';
-  const enable = `alter table ${where} ${mode} trigger ${quoteIdentifier(name)}`;
-  const create = captureTriggerSql(source, fn, relation) + (rowLevel ? `;\n${enable}` : '');
-  const step = (kind: PlanStep['kind'], reason: string, sql: string): PlanStep[] => [
-    { kind, subject, reason, sql, locks: `${relation.schema}.${relation.name}` },
-  ];
-  if (existing === undefined) {
-    return step(
-      'create',
-      relation.oid === table.oid ? 'missing' : `missing on a part of ${source.schema}.${source.table}`,
-      create,
-    );
-  }
-  if (existing.rowLevel !== rowLevel || existing.name !== name)
-    return step('replace', 'the rule changed', `${drop};\n${create}`);
-  if (existing.enabled !== (rowLevel ? 'A' : 'O')) {
-    return step('enable', existing.enabled === 'D' ? 'was disabled' : 'is enabled differently', enable);
-  }
-  return [];
-}
-
-function dropSteps(
-  wanted: ReadonlyMap<string, CaptureFunction>,
-  desired: readonly DesiredCapture[],
-  installed: Awaited<ReturnType<typeof readInstalled>>,
-): PlanStep[] {
-  const observed = new Map(
-    desired.flatMap((d) => d.functions.map((fn) => [fn.name, new Set(d.table.family.map((r) => r.oid))])),
-  );
-  const triggers = installed.triggers
-    .filter((t) => !observed.get(t.functionName)?.has(t.relation))
-    .map(
-      (t): PlanStep => ({
-        kind: 'drop',
-        subject: `trigger ${t.name} on ${t.schema}.${t.table}`,
-        reason: 'no source asks for it any more',
-        sql: `drop trigger ${quoteIdentifier(t.name)} on ${qualified(t.schema, t.table)}`,
-        locks: `${t.schema}.${t.table}`,
-      }),
-    );
-  const functions = installed.functions
-    .filter((fn) => !wanted.has(fn.name))
-    .map(
-      (fn): PlanStep => ({
-        kind: 'drop',
-        subject: `function observers.${quoteIdentifier(fn.name)}`,
-        reason: 'no source asks for it any more',
-        sql: `drop function observers.${quoteIdentifier(fn.name)}()`,
-        locks: null,
-      }),
-    );
-  return [...triggers, ...functions];
-}
-
-/** Brings the database to what the file says; returns the steps taken. Running it twice takes none the second time. */
+/**
+ * Brings the database to what the file says; returns the steps taken. Running it twice takes none the second time, and of
+ * two that run at once one waits for the other.
+ */
 export async function applyCapture(
   pool: pg.Pool,
   config: Config,
   onStep: (step: PlanStep) => void = () => {},
   wanted: (step: PlanStep) => boolean = () => true,
+): Promise<readonly PlanStep[]> {
+  const { steps } = await planCapture(pool, config);
+  // The usual start finds nothing to do, and then needs no lock.
+  if (!steps.some(wanted)) return [];
+  return withApplyLock(pool, () => takeSteps(pool, config, onStep, wanted));
+}
+
+async function takeSteps(
+  pool: pg.Pool,
+  config: Config,
+  onStep: (step: PlanStep) => void,
+  wanted: (step: PlanStep) => boolean,
 ): Promise<readonly PlanStep[]> {
   const before = await planCapture(pool, config);
   const migrating = before.steps.filter((step) => step.kind === 'migrate');
@@ -255,6 +103,25 @@ export async function applyCapture(
   return [...migrating, ...steps];
 }
 
+/** Held by a session, as the steps are transactions of their own. */
+async function withApplyLock<T>(pool: pg.Pool, work: () => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    await client.query('select pg_advisory_lock($1, $2)', [lockClass, locks.apply]);
+    return await work();
+  } finally {
+    await client.query('select pg_advisory_unlock($1, $2)', [lockClass, locks.apply]).catch((failure: Error) => {
+      broken = failure;
+    });
+    client.release(broken);
+  }
+}
+
+const lockAttempts = 20;
+/** Milliseconds in which those who waited behind us get their turn. */
+const lockPauseMs = 200;
+
 /** A step each in a transaction of its own, so that no table stays locked while the next one is waited for. */
 async function applyStep(pool: pg.Pool, step: PlanStep): Promise<void> {
   for (let attempt = 1; ; attempt++) {
@@ -265,8 +132,9 @@ async function applyStep(pool: pg.Pool, step: PlanStep): Promise<void> {
         await client.query(step.sql);
       });
     } catch (error) {
-      if (sqlState(error) === '55P03' && attempt < 30) continue;
-      throw stepFailed(step, error);
+      const busy = ['55P03', '40P01'].includes(sqlState(error) ?? '');
+      if (!busy || attempt === lockAttempts) throw stepFailed(step, error);
+      await sleep(lockPauseMs);
     }
   }
 }

@@ -10,6 +10,8 @@ export interface TableShape {
   readonly kind: string;
   /** In the order of the table. */
   readonly columns: readonly ColumnShape[];
+  /** `name oid-of-type` of all columns in the byte order of names: as a trigger can see cheaply whether they are still so. */
+  readonly signature: readonly string[];
   /** Primary key columns in key order; empty without one. */
   readonly primaryKey: readonly string[];
   /** The table itself and all partitions and inheritance children, since a statement fires the triggers of the table it names. */
@@ -25,7 +27,7 @@ export interface Relation {
 export interface ColumnShape {
   readonly name: string;
   readonly type: string;
-  /** The type holds json somewhere, or is not built in: `to_jsonb` may raise on a value of it. */
+  /** The type holds json somewhere (or may come to: a composite), or is not built in: `to_jsonb` may raise on a value of it. */
   readonly mayRaise: boolean;
   /** Bytes of a value can be known without reading it out of line, or the type is bounded. */
   readonly size: 'bounded' | 'octets' | 'stored';
@@ -72,13 +74,15 @@ select rel.oid::text, rel.schema, rel.name, rel.kind,
       'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'virtualExpression', a.expression,
       'mayRaise', exists (
         select from part p join pg_type t on t.oid = p.type
-        where p.attnum = a.attnum and (t.oid = 'json'::regtype or (t.typtype = 'b' and t.typcategory <> 'A' and t.oid >= 16384))),
+        where p.attnum = a.attnum and (t.oid = 'json'::regtype or t.typtype = 'c' or (t.typtype = 'b' and t.typcategory <> 'A' and t.oid >= 16384)
+               or exists (select from pg_cast pc where pc.castsource = t.oid and pc.casttarget = 'json'::regtype))),
       'size', case
         when a.atttypid = any ('{text,bytea}'::regtype[]) or (a.atttypid = any ('{varchar,bpchar}'::regtype[]) and a.atttypmod < 0) then 'octets'
         when ty.typlen = -1 and a.atttypid <> all ('{varchar,bpchar,numeric,bit,varbit,inet,cidr,int4range,int8range,tsrange,tstzrange,daterange}'::regtype[]) then 'stored'
         else 'bounded' end
       ) order by a.attnum)
     from attribute a join pg_type ty on ty.oid = a.atttypid), '[]') as columns,
+  array(select a.attname || ' ' || a.atttypid from attribute a order by a.attname) as signature,
   coalesce((
     select json_agg(a.attname order by k.ordinality)
     from pg_index i
@@ -111,6 +115,9 @@ export interface InstalledFunction {
   readonly name: string;
   /** As PostgreSQL prints it back. */
   readonly body: string;
+  readonly securityDefiner: boolean;
+  /** `name=value`. */
+  readonly settings: readonly string[];
 }
 
 export interface InstalledTrigger {
@@ -123,6 +130,8 @@ export interface InstalledTrigger {
   /** O: enabled, A: also under replication, D: disabled, R: replica only. */
   readonly enabled: string;
   readonly rowLevel: boolean;
+  /** Made by PostgreSQL for a partition, from its parent's. */
+  readonly clone: boolean;
 }
 
 /** Capture functions and the triggers that call them, recognised by the functions' name, not by the triggers'. */
@@ -130,12 +139,13 @@ export async function readInstalled(
   client: pg.ClientBase,
 ): Promise<{ functions: InstalledFunction[]; triggers: InstalledTrigger[] }> {
   const functions = await client.query<InstalledFunction>(
-    `select p.proname as name, p.prosrc as body from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+    `select p.proname as name, p.prosrc as body, p.prosecdef as "securityDefiner", coalesce(p.proconfig, '{}') as settings
+     from pg_proc p join pg_namespace n on n.oid = p.pronamespace
      where n.nspname = 'observers' and p.proname like 'capture\\_%' order by 1`,
   );
   const triggers = await client.query<InstalledTrigger>(
     `select t.tgrelid::text as relation, cn.nspname as schema, c.relname as "table", t.tgname as name,
-            p.proname as "functionName", t.tgenabled as enabled, (t.tgtype & 1) = 1 as "rowLevel"
+            p.proname as "functionName", t.tgenabled as enabled, (t.tgtype & 1) = 1 as "rowLevel", t.tgparentid <> 0 as clone
      from pg_trigger t
      join pg_proc p on p.oid = t.tgfoid join pg_namespace n on n.oid = p.pronamespace
      join pg_class c on c.oid = t.tgrelid join pg_namespace cn on cn.oid = c.relnamespace

@@ -10,7 +10,17 @@ export const locks = {
   housekeeping: 4,
   /** Held by the one instance that records the notifications of channel sources. */
   channels: 5,
+  /** Held by the one `apply` that changes triggers. */
+  apply: 6,
 } as const;
 
 /** The channel that wakes a sleeping router. A latency hint, never data. */
 export const wakeChannel = 'pg_observers_wake';
+
+/** What a wake-up is for. Anything else: events in the log. */
+export const wakeFor = {
+  /** Something in the queue is due that no router put there. */
+  deliveries: 'deliveries',
+  /** A condition is to be evaluated again. */
+  replays: 'replays',
+} as const;
