@@ -55,18 +55,17 @@ export class StageLoop {
   }
 
   async #run(): Promise<void> {
-    let failingSince: number | null = null;
+    let unreachableSince: number | null = null;
     let retryMs = firstRetryMs;
     while (!this.#stopped) {
       try {
         const waitMs = await this.#options.round();
-        if (failingSince !== null) this.#reached(failingSince);
-        failingSince = null;
+        if (unreachableSince !== null) this.#reached(unreachableSince);
+        unreachableSince = null;
         retryMs = firstRetryMs;
         if (!this.#stopped) await this.#wake.wait(waitMs);
       } catch (error) {
-        this.#report(error, failingSince === null);
-        failingSince ??= performance.now();
+        if (this.#report(error, unreachableSince === null)) unreachableSince ??= performance.now();
         await this.#options.recover?.();
         if (!this.#stopped) await this.#wake.wait(retryMs * (0.5 + Math.random() / 2));
         retryMs = Math.min(retryMs * 2, longestRetryMs);
@@ -74,11 +73,13 @@ export class StageLoop {
     }
   }
 
-  #report(error: unknown, first: boolean): void {
+  /** @returns whether the database is away, which is one message and not one a second */
+  #report(error: unknown, first: boolean): boolean {
     const { name, telemetry, isTransient } = this.#options;
-    if (!isTransient(error)) return telemetry({ type: 'stage.failed', stage: name, error });
-    // An outage is one message, not one a second.
-    if (first) telemetry({ type: 'database.unreachable', stage: name, message: messageOf(error) });
+    const away = isTransient(error);
+    if (!away) telemetry({ type: 'stage.failed', stage: name, error });
+    else if (first) telemetry({ type: 'database.unreachable', stage: name, message: messageOf(error) });
+    return away;
   }
 
   #reached(since: number): void {

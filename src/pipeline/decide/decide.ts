@@ -2,11 +2,17 @@ import type { EventRecord } from '../../domain/event.ts';
 import { ExpressionError, type Scope } from '../../domain/expression.ts';
 import type { Observer } from '../../domain/rules.ts';
 import { createScope, fires } from '../../expression/index.ts';
-import type { ConditionFault, Decisions, NewDelivery } from '../../transport/contract.ts';
+import type { ConditionFault, Decisions, NewDelivery, ReplayRequest } from '../../transport/contract.ts';
 import type { RuleIndex } from './rule-index.ts';
 
-/** Events × observers → deliveries: pure, in the order of the events and, within one, of the file. */
-export function decide(events: readonly EventRecord[], rules: RuleIndex): Decisions {
+export interface Decided extends Decisions {
+  /** All events, under the names of the file: those of the deliveries and faults are among them. */
+  readonly events: readonly EventRecord[];
+}
+
+/** Stored events × observers → deliveries: pure, in the order of the events and, within one, of the file. */
+export function decide(stored: readonly EventRecord[], rules: RuleIndex): Decided {
+  const events = stored.map((event) => rules.named(event));
   const deliveries: NewDelivery[] = [];
   const faults: ConditionFault[] = [];
   for (const event of events) {
@@ -14,11 +20,29 @@ export function decide(events: readonly EventRecord[], rules: RuleIndex): Decisi
     if (observers.length === 0) continue;
     decideEvent(event, observers, deliveries, faults);
   }
+  return { events, deliveries, faults };
+}
+
+/** One event and one observer once more, because its condition could not be evaluated. */
+export function decideAgain(
+  { event: stored, observer: name, ruleVersion }: ReplayRequest,
+  rules: RuleIndex,
+): Decisions {
+  const event = rules.named(stored);
+  const observer = rules.observer(name);
+  // Not resolved: whoever removed the rule may not have thought of what had failed at it.
+  if (observer === null) {
+    const message = `there is no observer ${JSON.stringify(name)} any more: restore it and replay this, or discard it`;
+    return { deliveries: [], faults: [{ event, observer: name, message, ruleVersion }] };
+  }
+  const deliveries: NewDelivery[] = [];
+  const faults: ConditionFault[] = [];
+  if (rules.candidates(event).includes(observer)) decideEvent(event, [observer], deliveries, faults);
   return { deliveries, faults };
 }
 
 /** A condition that can't be evaluated is this observer's fault alone: the others and the stream go on. */
-export function decideEvent(
+function decideEvent(
   event: EventRecord,
   observers: readonly Observer[],
   deliveries: NewDelivery[],

@@ -7,9 +7,9 @@
 
 import type { EventRecord } from '../../domain/event.ts';
 import type { Telemetry } from '../../domain/telemetry.ts';
-import type { ConditionFault, Decisions, NewDelivery, RoutingSession } from '../../transport/contract.ts';
+import type { NewDelivery, RoutingSession } from '../../transport/contract.ts';
 import { StageLoop } from '../stage-loop.ts';
-import { decide, decideEvent } from './decide.ts';
+import { type Decided, decide, decideAgain } from './decide.ts';
 import type { RuleIndex } from './rule-index.ts';
 
 export interface RouterOptions {
@@ -26,23 +26,28 @@ export interface RouterOptions {
 
 /** Another instance routes: how often to ask for the place. */
 const standbyMs = 1_000;
-/** How long to stay awake after the last event, so that a busy system never has to notify. */
+/** Events that follow each other within this time are a stream: stay awake, so that its writers need not notify. */
+const streamGapMs = 20;
+/** How long to stay awake after the last event of a stream. */
 const lingerMs = 30;
-/** Between two looks at the log while awake. */
-const lookMs = 2;
-/** Between two looks for conditions to evaluate again, unless woken. */
-const replayPollMs = 5_000;
-/** The longest look, while a writer that saw us awake has not ended. */
+/** The first, and the longest, wait between two looks at the log while lingering. */
+const firstLookMs = 1;
+const lingerLookMs = 4;
+/** The longest look after that, while a writer that saw us awake has not ended. */
 const longestLookMs = 50;
+/** Between two looks for conditions to evaluate again, unless asked. */
+const replayPollMs = 5_000;
 
 export class Router {
   readonly #options: RouterOptions;
   readonly #loop: StageLoop;
   #session: RoutingSession | null = null;
-  #idleSince = 0;
-  #lookMs = lookMs;
-  #woken = true;
-  #replaysReadAt = 0;
+  /** Not before, whatever rings: every try costs a connection. */
+  #askAgainAt = Number.NEGATIVE_INFINITY;
+  #routedAt = Number.NEGATIVE_INFINITY;
+  #lookMs = firstLookMs;
+  #replaysAsked = true;
+  #replaysReadAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: RouterOptions) {
     this.#options = options;
@@ -65,7 +70,12 @@ export class Router {
 
   /** There may be something new in the log. */
   wake(): void {
-    this.#woken = true;
+    this.#loop.ring();
+  }
+
+  /** Somebody may have asked for conditions to be evaluated again. */
+  wakeForReplays(): void {
+    this.#replaysAsked = true;
     this.#loop.ring();
   }
 
@@ -76,32 +86,47 @@ export class Router {
 
   async #round(): Promise<number> {
     this.#session ??= await this.#acquire();
-    if (this.#session === null) return standbyMs;
+    if (this.#session === null) return this.#askAgainAt - performance.now();
     const session = this.#session;
     const events = await session.read();
-    if (events.length > 0) await this.#route(session, events);
+    if (events.length > 0 && !(await this.#handle(session, events))) return 0;
     if (this.#replaysDue()) await this.#replay(session);
-    if (events.length === 0) return this.#rest(session);
-    await session.wakeUp();
-    this.#idleSince = performance.now();
-    this.#lookMs = lookMs;
-    return 0;
+    return events.length > 0 ? 0 : this.#rest(session);
   }
 
   async #acquire(): Promise<RoutingSession | null> {
+    if (performance.now() < this.#askAgainAt) return null;
     const session = await this.#options.openSession();
-    if (session !== null) this.#options.telemetry({ type: 'routing.acquired' });
+    if (session === null) this.#askAgainAt = performance.now() + standbyMs;
+    else this.#options.telemetry({ type: 'routing.acquired' });
     return session;
   }
 
-  async #route(session: RoutingSession, events: readonly EventRecord[]): Promise<void> {
-    const decisions = decide(events, this.#options.rules());
-    if (!(await session.commit(decisions))) return this.#close('another router moved the checkpoint');
-    if (decisions.deliveries.length > 0) this.#options.onDeliveries();
-    this.#announce(events, decisions);
+  /**
+   * A single change is routed asleep, for those that follow it will notify; only a stream is worth waking up for.
+   * @returns false when this session is over
+   */
+  async #handle(session: RoutingSession, events: readonly EventRecord[]): Promise<boolean> {
+    if (performance.now() - this.#routedAt < streamGapMs) await session.wakeUp();
+    if (!(await this.#route(session, events))) return false;
+    this.#routedAt = performance.now();
+    this.#lookMs = firstLookMs;
+    return true;
   }
 
-  #announce(events: readonly EventRecord[], { deliveries, faults }: Decisions): void {
+  /** @returns false when this session is over */
+  async #route(session: RoutingSession, stored: readonly EventRecord[]): Promise<boolean> {
+    const decided = decide(stored, this.#options.rules());
+    if (!(await session.commit(decided))) {
+      await this.#close('another router moved the checkpoint');
+      return false;
+    }
+    if (decided.deliveries.length > 0) this.#options.onDeliveries();
+    this.#announce(decided);
+    return true;
+  }
+
+  #announce({ events, deliveries, faults }: Decided): void {
     const perEvent = new Map(events.map((record) => [record, [] as NewDelivery[]]));
     for (const delivery of deliveries) perEvent.get(delivery.event)?.push(delivery);
     const routed = [...perEvent].map(([record, led]) => ({ record, deliveries: led }));
@@ -112,35 +137,35 @@ export class Router {
   }
 
   #replaysDue(): boolean {
-    if (!this.#woken && performance.now() - this.#replaysReadAt < replayPollMs) return false;
-    this.#woken = false;
+    if (!this.#replaysAsked && performance.now() - this.#replaysReadAt < replayPollMs) return false;
+    this.#replaysAsked = false;
     this.#replaysReadAt = performance.now();
     return true;
   }
 
   /** Conditions of dead letters that somebody asked to try again. */
   async #replay(session: RoutingSession): Promise<void> {
-    for (const request of await session.readReplays()) {
-      const deliveries: NewDelivery[] = [];
-      const faults: ConditionFault[] = [];
-      const candidates = this.#options.rules().candidates(request.event);
-      const observers = candidates.filter((observer) => observer.name === request.observer);
-      decideEvent(request.event, observers, deliveries, faults);
-      await session.commitReplay(request, { deliveries, faults });
-      if (deliveries.length > 0) this.#options.onDeliveries();
+    const requests = await session.readReplays();
+    for (const request of requests) {
+      const decisions = decideAgain(request, this.#options.rules());
+      await session.commitReplay(request, decisions);
+      if (decisions.deliveries.length > 0) this.#options.onDeliveries();
     }
+    // There may be more than one reading brings.
+    if (requests.length > 0) this.#replaysAsked = true;
   }
 
   /**
-   * Awake for a moment after the last event, then asleep: writers notify only a sleeping router. It may sleep only when
-   * no writer is on its way that saw it awake, and looks once more after it lay down.
+   * After a look that found nothing. Awake, linger and then lie down: writers notify only a sleeping router. It may sleep
+   * only when no writer is on its way that saw it awake, and looks once more after it lay down.
    */
   async #rest(session: RoutingSession): Promise<number> {
-    if (performance.now() - this.#idleSince < lingerMs) return lookMs;
-    const wasAsleep = session.asleep;
-    if (await session.fallAsleep()) return wasAsleep ? this.#options.pollIntervalMs() : 0;
-    this.#lookMs = Math.min(this.#lookMs * 2, longestLookMs);
-    return this.#lookMs;
+    if (session.asleep) return this.#replaysAsked ? 0 : this.#options.pollIntervalMs();
+    const lingering = performance.now() - this.#routedAt < lingerMs;
+    if (!lingering && (await session.fallAsleep())) return 0;
+    const waitMs = this.#lookMs;
+    this.#lookMs = Math.min(waitMs * 2, lingering ? lingerLookMs : longestLookMs);
+    return waitMs;
   }
 
   async #close(reason: string): Promise<void> {

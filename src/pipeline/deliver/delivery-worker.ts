@@ -1,5 +1,6 @@
 import type { EventRecord } from '../../domain/event.ts';
 import type { Action, Config } from '../../domain/rules.ts';
+import { SourceNames } from '../../domain/source-names.ts';
 import type { Telemetry } from '../../domain/telemetry.ts';
 import type { ClaimedDelivery, DeliveryQueue, Settlement } from '../../transport/contract.ts';
 import { attempt } from './attempt.ts';
@@ -28,6 +29,7 @@ export class DeliveryWorker {
   #actions = new Map<string, Action>();
   #keep: Config['settings']['attempts'] = 'all';
   #redact: (settlement: Settlement) => Settlement = (settlement) => settlement;
+  #sources = new SourceNames([]);
 
   constructor(options: DeliveryWorkerOptions) {
     this.#options = options;
@@ -39,6 +41,7 @@ export class DeliveryWorker {
     );
     this.#keep = config.settings.attempts;
     this.#redact = createSettlementRedactor(config.secrets);
+    this.#sources = new SourceNames(config.sources.values());
   }
 
   /** Cuts off every attempt in flight, and every later one. */
@@ -57,7 +60,8 @@ export class DeliveryWorker {
     isRetired: (lane: DestinationLane) => boolean,
   ): Promise<boolean | null> {
     const { delivery } = claimed;
-    const event = claimed.event ?? (await this.#options.queue().loadEvent(delivery));
+    const stored = claimed.event ?? (await this.#options.queue().loadEvent(delivery));
+    const event = stored === null ? null : this.#sources.inFile(stored);
     // Looked up after the event was loaded: the rules may have changed meanwhile.
     const action = this.#actions.get(actionKey(delivery.observer, delivery.action));
     if (action?.destination.name !== delivery.destination) return this.#unknownRule(claimed, action);

@@ -1,0 +1,178 @@
+/** The statements of a routing session. */
+
+import { createHash } from 'node:crypto';
+import type { Decisions } from '../contract.ts';
+import { eventColumns, keptEventColumns } from './event-row.ts';
+
+/**
+ * What the images of an event may come to in memory: a compressed value is rarely more than twenty times as long. To know
+ * it exactly, PostgreSQL would have to unpack rows that are not even wanted yet.
+ */
+const bytesOf = (e: string) =>
+  ['old', 'new', 'payload']
+    .map((image) => `${e}.${image}`)
+    .map(
+      (v) =>
+        `coalesce(pg_column_size(${v})::bigint * case when pg_column_compression(${v}) is null then 1 else 20 end, 0)`,
+    )
+    .join(' + ');
+
+/**
+ * $1 checkpointed snapshot, $2 target or null for now, $3 after id, $4 most ids, $5 most events that come along.
+ * One row at least: an empty delta says which target it is empty up to.
+ *
+ * UNION ALL over the index on xid, materialized: an `or`, or a planner that sees the limit, walks the primary key. From
+ * the transactions that were running at the checkpoint only those that have ended since are looked up, else a million
+ * rows of an open one are read every time.
+ */
+export const deltaQuery = `
+with target as materialized (select coalesce($2::pg_snapshot, pg_current_snapshot()) as snapshot),
+delta as materialized (
+  select id, xid, created_at from observers.events
+  where xid >= pg_snapshot_xmax($1::pg_snapshot) and xid < pg_snapshot_xmax((select snapshot from target))
+  union all
+  select id, xid, created_at from observers.events
+  where xid = any (array(
+    select x from pg_snapshot_xip($1::pg_snapshot) x where pg_visible_in_snapshot(x, (select snapshot from target))))
+),
+page as materialized (
+  select id, created_at from delta
+  where pg_visible_in_snapshot(xid, (select snapshot from target)) and id > $3::bigint
+  order by id limit $4
+)
+select t.snapshot::text as target, p.id::text as id, p.created_at as key_at, ${eventColumns('e')}
+from target t left join page p on true
+left join lateral (
+  select * from observers.events e
+  where (select count(*) from page) <= $5::bigint and e.id = p.id and e.created_at = p.created_at
+    and ${bytesOf('e')} < 65536
+) e on true
+order by p.id`;
+
+/** $1 ids and $2 their times (which prune partitions), $3 byte budget: always at least one event, whatever its size. */
+export const sliceQuery = `
+select ${eventColumns('e')} from (
+  select e.*, sum(${bytesOf('e')}) over (order by k.n) as bytes, row_number() over (order by k.n) as n
+  from unnest($1::bigint[], $2::timestamptz[]) with ordinality as k(id, at, n)
+  join observers.events e on e.id = k.id and e.created_at = k.at
+) e
+where e.bytes <= $3::bigint or e.n = 1
+order by e.n`;
+
+/** The columns of both kinds of decision as arrays, from parameter `first` on. Ordinality keeps the order of the log. */
+const decisionInput = (first: number) => `
+  wanted as (
+    select * from unnest($${first}::bigint[], $${first + 1}::timestamptz[], $${first + 2}::uuid[], $${first + 3}::text[], $${first + 4}::text[],
+                         $${first + 5}::text[], $${first + 6}::text[], $${first + 7}::text[], $${first + 8}::text[])
+      with ordinality as w(event_id, event_at, event_uid, observer, action, destination, tenant, ordering_key, rule_version, n)
+    where (select moved from gate)
+  ),
+  -- The lane's row lock orders this against the settlement of the lane's head.
+  lane as (
+    insert into observers.lanes as l (destination, ordering_key, pending)
+    select destination, ordering_key, count(*) from wanted where ordering_key is not null group by 1, 2 order by 1, 2
+    on conflict (destination, ordering_key) do update set pending = l.pending + excluded.pending
+    returning destination, ordering_key, pending
+  ),
+  queued as (
+    insert into observers.deliveries
+      (event_id, event_at, event_uid, observer, action, destination, tenant, ordering_key, state, rule_version)
+    select w.event_id, w.event_at, w.event_uid, w.observer, w.action, w.destination, w.tenant, w.ordering_key,
+           case when w.ordering_key is null then 'ready'
+                when l.pending = count(*) over lane_rows and row_number() over (lane_rows order by w.n) = 1 then 'ready'
+                else 'blocked' end,
+           w.rule_version
+    from wanted w left join lane l on l.destination = w.destination and l.ordering_key = w.ordering_key
+    window lane_rows as (partition by w.destination, w.ordering_key)
+    order by w.n
+  ),
+  fault as (
+    select * from unnest($${first + 9}::bigint[], $${first + 10}::timestamptz[], $${first + 11}::text[], $${first + 12}::text[], $${first + 13}::text[])
+      with ordinality as f(event_id, event_at, observer, message, rule_version, n)
+    where (select moved from gate)
+  )`;
+
+/** $1 version to swap, $2 – $4 the new checkpoint, then the decisions. Another version: not a row is written. */
+export const commitQuery = `
+with move as (
+    update observers.checkpoints
+    set snapshot = $2::pg_snapshot, target = $3::pg_snapshot, after_id = $4::bigint, version = version + 1, updated_at = now()
+    where consumer = 'router' and version = $1::bigint
+    returning 1
+  ),
+  gate as (select count(*) = 1 as moved from move),
+  ${decisionInput(5)},
+  died as (
+    insert into observers.dead_letters
+      (event_id, event_uid, event, observer, tenant, reason, error_class, error_message, rule_version)
+    select e.id, e.uid, observers.event_json(e), f.observer, e.tenant, 'engine_fault', 'condition', f.message, f.rule_version
+    from fault f join observers.events e on e.id = f.event_id and e.created_at = f.event_at
+    order by f.n
+  )
+select count(*)::text as moved from move`;
+
+export const replaysQuery = `
+select r.dead_letter_id::text, d.observer, d.rule_version, ${keptEventColumns('d')}
+from observers.replays r join observers.dead_letters d on d.id = r.dead_letter_id order by r.id limit 100`;
+
+const column = (name: string) => `nullif(d.event -> '${name}', 'null')`;
+
+/**
+ * $1 dead letter, then the decisions. Resolved (fired or not): the dead letter goes. Faulty again: it stays with what is
+ * wrong now.
+ *
+ * Its event may be past retention; what fires now needs it again. It comes back from the dead letter under an xid that
+ * every snapshot counts as past, so that nobody routes it a second time.
+ */
+export const replayQuery = `
+with request as (delete from observers.replays where dead_letter_id = $1::bigint returning dead_letter_id),
+  gate as (select count(*) = 1 as moved from request),
+  ${decisionInput(2)},
+  restored as (
+    insert into observers.events
+      (id, uid, xid, source, operation, table_schema, table_name, key, tenant, old, new, payload, context, created_at)
+    select d.event_id, d.event_uid, '3', d.event ->> 'source', d.event ->> 'operation', d.event ->> 'schema', d.event ->> 'table',
+           d.event ->> 'key', d.event ->> 'tenant', ${column('old')}, ${column('new')},
+           case when d.event ->> 'operation' in ('notify', 'emit') then d.event -> 'payload' end, ${column('context')}, w.event_at
+    from request r join observers.dead_letters d on d.id = r.dead_letter_id
+    cross join lateral (select event_at from wanted limit 1) w
+    where not exists (select from observers.events e where e.id = d.event_id and e.created_at = w.event_at)
+  ),
+  resolved as (
+    delete from observers.dead_letters d using request r
+    where d.id = r.dead_letter_id and not exists (select from fault)
+  )
+update observers.dead_letters d set error_message = f.message, rule_version = f.rule_version, died_at = now()
+from fault f where d.id = (select dead_letter_id from request)`;
+
+export function decisionColumns({ deliveries, faults }: Decisions): unknown[] {
+  return [
+    deliveries.map((d) => d.event.id),
+    deliveries.map((d) => d.event.at),
+    deliveries.map((d) => d.event.uid),
+    deliveries.map((d) => d.observer),
+    deliveries.map((d) => d.action),
+    deliveries.map((d) => d.destination),
+    deliveries.map((d) => d.event.tenant),
+    deliveries.map((d) => laneKey(d.orderingKey)),
+    deliveries.map((d) => d.ruleVersion),
+    faults.map((f) => f.event.id),
+    faults.map((f) => f.event.at),
+    faults.map((f) => f.observer),
+    faults.map((f) => withoutNul(f.message)),
+    faults.map((f) => f.ruleVersion),
+  ];
+}
+
+/** An index entry holds 2,700 bytes at most: a longer key is told from others by its digest, as every key must be stored. */
+const longestKeyBytes = 512;
+
+function laneKey(key: string | null): string | null {
+  if (key === null || Buffer.byteLength(key) <= longestKeyBytes) return withoutNul(key);
+  return `sha256:${createHash('sha256').update(key).digest('hex')}`;
+}
+
+/** PostgreSQL text holds no U+0000. One decision that can't be stored would hold up the log for good. */
+function withoutNul(text: string | null): string | null {
+  return text === null ? null : text.replaceAll('\u0000', '\ufffd');
+}
