@@ -91,7 +91,6 @@ describe('statements', () => {
   });
 
   test('COPY', async () => {
-    await database.query(`create temp table lines (line text)`);
     await database.query(`copy shop.t from program 'printf "1\\tone\\n2\\ttwo\\n"'`);
     expect(brief(await database.takeEvents())).toEqual([
       'insert 1 - {"v": "one", "id": 1}',
