@@ -8,6 +8,13 @@
 create schema if not exists observers;
 comment on schema observers is 'pg-observers: captured changes, deliveries on their way, and what could not be delivered';
 
+create table observers.migrations (
+  version    integer     primary key,
+  name       text        not null,
+  checksum   text        not null,
+  applied_at timestamptz not null default now()
+);
+
 ------------------------------------------------------------------------------------------------------------- identity
 
 -- A version 7 UUID (RFC 9562). `uid` needs no index of its own: its first 48 bits are milliseconds, and the index on

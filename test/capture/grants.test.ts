@@ -102,3 +102,16 @@ test('they give no way to change the structure; pg_control_system(), which the c
   await expect(pool.query('create table observers.mine (id int)')).rejects.toThrow('permission denied');
   await pool.end();
 });
+
+test('who may only emit can’t forge the events of another source', async () => {
+  await database.query(`drop owned by ${role}`);
+  await database.observe(sources);
+  const pool = createPool(url, 1);
+  await database.query(`create schema own authorization ${role}; grant usage on schema observers to ${role}`);
+  await pool.query('create table own.t (id int primary key, v text)');
+  const forge = 'create trigger forged after insert on own.t referencing new table as pgo_new_rows for each statement';
+  await expect(pool.query(`${forge} execute function observers.capture_t_insert()`)).rejects.toThrow(
+    'permission denied for function observers.capture_t_insert',
+  );
+  await pool.end();
+});

@@ -30,8 +30,6 @@ describe('from nothing', () => {
     expect((await empty.query(`select to_regnamespace('observers') as schema`)).rows).toEqual([{ schema: null }]);
     // By hand, in psql, from what the plan printed.
     for (const step of steps) await empty.query(step.sql);
-    await empty.query(`create table observers.migrations (version integer primary key, name text not null, checksum text not null,
-      applied_at timestamptz not null default now()); insert into observers.migrations values (1, '0001_observers', 'by hand')`);
     expect(await empty.plan(sources)).toEqual([]);
     await empty.query('insert into shop.t values (1)');
     expect(await empty.takeEvents()).toHaveLength(1);
@@ -98,12 +96,17 @@ describe('drift is found, and mended', () => {
     [
       'a function’s settings changed',
       `alter function observers.capture_t_delete() reset timezone`,
-      ['replace function observers."capture_t_delete": its settings were changed'],
+      ['replace function observers."capture_t_delete": its settings or rights were changed'],
     ],
     [
       'a function with the rights of its caller',
       `alter function observers.capture_t_delete() security invoker`,
-      ['replace function observers."capture_t_delete": its settings were changed'],
+      ['replace function observers."capture_t_delete": its settings or rights were changed'],
+    ],
+    [
+      'a function that everybody may attach to a table of their own',
+      `grant execute on function observers.capture_t_delete() to public`,
+      ['replace function observers."capture_t_delete": its settings or rights were changed'],
     ],
     [
       'triggers and functions dropped',

@@ -33,6 +33,9 @@ const lingerMs = 30;
 /** The first, and the longest, wait between two looks at the log while lingering. */
 const firstLookMs = 1;
 const lingerLookMs = 4;
+/** After so few events there are hardly more already: let their deliveries go out first, then look. */
+const fewEvents = 50;
+const breathMs = 2;
 /** The longest look after that, while a writer that saw us awake has not ended. */
 const longestLookMs = 50;
 /** Between two looks for conditions to evaluate again, unless asked. */
@@ -91,7 +94,8 @@ export class Router {
     const events = await session.read();
     if (events.length > 0 && !(await this.#handle(session, events))) return 0;
     if (this.#replaysDue()) await this.#replay(session);
-    return events.length > 0 ? 0 : this.#rest(session);
+    if (events.length === 0) return this.#rest(session);
+    return events.length < fewEvents ? breathMs : 0;
   }
 
   async #acquire(): Promise<RoutingSession | null> {

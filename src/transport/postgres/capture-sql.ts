@@ -61,6 +61,10 @@ export const pinnedSettings: Readonly<Record<string, string>> = {
   plan_cache_mode: 'force_generic_plan',
 };
 
+/**
+ * EXECUTE is taken from PUBLIC (PostgreSQL gives it by default, and asks for it only when a trigger is made, not when it
+ * fires), or whoever may use the schema could attach the function to a table of his own and forge events of this source.
+ */
 export function captureFunction(source: TableSource, operation: CapturedOperation, table: TableShape): CaptureFunction {
   const name = boundedName(`capture_${source.name}_${operation}`);
   const body = operation === 'truncate' ? truncateBody(source) : rowsBody(source, operation, table);
@@ -71,7 +75,8 @@ export function captureFunction(source: TableSource, operation: CapturedOperatio
   const sql = `create or replace function ${qualified('observers', name)}() returns trigger
 language plpgsql security definer
 ${settings.join('\n')}
-as $capture$${body}$capture$`;
+as $capture$${body}$capture$;
+revoke all on function ${qualified('observers', name)}() from public`;
   return { source: source.name, operation, name, body, sql };
 }
 

@@ -24,7 +24,7 @@ export function functionSteps(wanted: readonly CaptureFunction[], installed: rea
     const step = { subject: `function observers.${quoteIdentifier(fn.name)}`, sql: fn.sql, locks: null };
     if (existing === undefined) return [{ kind: 'create', reason: 'new', ...step }];
     if (existing.body !== fn.body) return [{ kind: 'replace', reason: 'the rule or the table changed', ...step }];
-    if (!isPinned(existing)) return [{ kind: 'replace', reason: 'its settings were changed', ...step }];
+    if (!isPinned(existing)) return [{ kind: 'replace', reason: 'its settings or rights were changed', ...step }];
     return [];
   });
 }
@@ -32,7 +32,7 @@ export function functionSteps(wanted: readonly CaptureFunction[], installed: rea
 function isPinned(fn: InstalledFunction): boolean {
   const installed = fn.settings.map((setting) => setting.replace(/^[^=]+/, (name) => name.toLowerCase()));
   const wanted = Object.entries(pinnedSettings).map(([name, value]) => `${name}=${value}`);
-  return fn.securityDefiner && installed.toSorted().join() === wanted.toSorted().join();
+  return fn.securityDefiner && !fn.executableByPublic && installed.toSorted().join() === wanted.toSorted().join();
 }
 
 interface DesiredTrigger {

@@ -116,6 +116,8 @@ export interface InstalledFunction {
   /** As PostgreSQL prints it back. */
   readonly body: string;
   readonly securityDefiner: boolean;
+  /** Any role that may use the schema can attach it to a table of its own. */
+  readonly executableByPublic: boolean;
   /** `name=value`. */
   readonly settings: readonly string[];
 }
@@ -139,7 +141,8 @@ export async function readInstalled(
   client: pg.ClientBase,
 ): Promise<{ functions: InstalledFunction[]; triggers: InstalledTrigger[] }> {
   const functions = await client.query<InstalledFunction>(
-    `select p.proname as name, p.prosrc as body, p.prosecdef as "securityDefiner", coalesce(p.proconfig, '{}') as settings
+    `select p.proname as name, p.prosrc as body, p.prosecdef as "securityDefiner", coalesce(p.proconfig, '{}') as settings,
+            has_function_privilege('public', p.oid, 'execute') as "executableByPublic"
      from pg_proc p join pg_namespace n on n.oid = p.pronamespace
      where n.nspname = 'observers' and p.proname like 'capture\\_%' order by 1`,
   );

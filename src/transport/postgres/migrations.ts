@@ -3,13 +3,14 @@ import { readdirSync, readFileSync } from 'node:fs';
 import type pg from 'pg';
 import { UserError } from '../../domain/errors.ts';
 import { describeError, sqlState, withTransaction } from './connection.ts';
+import { quoteLiteral } from './identifiers.ts';
 import { lockClass, locks } from './locks.ts';
 
 export interface Migration {
   readonly version: number;
   readonly name: string;
+  /** The file, and the statement that notes it as applied. */
   readonly sql: string;
-  readonly checksum: string;
 }
 
 const folder = new URL('../../../migrations/', import.meta.url);
@@ -19,15 +20,20 @@ export function bundledMigrations(): readonly Migration[] {
   return readdirSync(folder)
     .filter((file) => /^\d{4}_.+\.sql$/.test(file))
     .sort()
-    .map((file) => {
-      const sql = readFileSync(new URL(file, folder), 'utf8');
-      return {
-        version: Number(file.slice(0, 4)),
-        name: file.replace(/\.sql$/, ''),
-        sql,
-        checksum: createHash('sha256').update(sql).digest('hex'),
-      };
-    });
+    .map(readMigration);
+}
+
+function readMigration(file: string): Migration {
+  const text = readFileSync(new URL(file, folder), 'utf8');
+  const version = Number(file.slice(0, 4));
+  const name = file.replace(/\.sql$/, '');
+  const checksum = createHash('sha256').update(text).digest('hex');
+  const values = `${version}, ${quoteLiteral(name)}, ${quoteLiteral(checksum)}`;
+  return {
+    version,
+    name,
+    sql: `${text}\ninsert into observers.migrations (version, name, checksum) values (${values})`,
+  };
 }
 
 /** Migrations not applied yet. @throws UserError when the database is ahead of this program, or below PostgreSQL 14 */
@@ -82,7 +88,7 @@ export async function migrate(pool: pg.Pool): Promise<readonly Migration[]> {
     return await withTransaction(pool, async (client) => {
       await client.query('select pg_advisory_xact_lock($1, $2)', [lockClass, locks.migration]);
       const pending = await pendingMigrations(client);
-      for (const migration of pending) await applyMigration(client, migration);
+      for (const { sql } of pending) await client.query(sql);
       return pending;
     });
   } catch (error) {
@@ -93,15 +99,4 @@ export async function migrate(pool: pg.Pool): Promise<readonly Migration[]> {
       { cause: error },
     );
   }
-}
-
-async function applyMigration(client: pg.ClientBase, migration: Migration): Promise<void> {
-  await client.query(migration.sql);
-  await client.query(`create table if not exists observers.migrations (
-    version integer primary key, name text not null, checksum text not null, applied_at timestamptz not null default now())`);
-  await client.query('insert into observers.migrations (version, name, checksum) values ($1, $2, $3)', [
-    migration.version,
-    migration.name,
-    migration.checksum,
-  ]);
 }
