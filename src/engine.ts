@@ -4,7 +4,6 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { UserError } from './domain/errors.ts';
 import type { Config } from './domain/rules.ts';
@@ -20,16 +19,16 @@ import { awaitDatabase } from './transport/postgres/await-database.ts';
 import { captureDrift } from './transport/postgres/capture-drift.ts';
 import { applyCapture } from './transport/postgres/capture-plan.ts';
 import { readCheckpoint } from './transport/postgres/checkpoint.ts';
-import { connectionConfig, createPool, describeError, isTransient } from './transport/postgres/connection.ts';
+import { createPool, describeError, isTransient } from './transport/postgres/connection.ts';
 import { createDeliveryQueue } from './transport/postgres/delivery-queue.ts';
 import { keepHouse } from './transport/postgres/housekeeping.ts';
 import { createInstanceRegistry } from './transport/postgres/instance-registry.ts';
-import { createListener, type Listener } from './transport/postgres/listener.ts';
-import { wakeChannel, wakeFor } from './transport/postgres/locks.ts';
+import { inTime, Lifeline } from './transport/postgres/lifeline.ts';
 import { requireMigrations } from './transport/postgres/migrations.ts';
 import { openNotificationLog } from './transport/postgres/notification-log.ts';
 import { openRoutingSession } from './transport/postgres/routing-session.ts';
 import { type DatabaseStatus, readDatabaseStatus, readRoutingLag } from './transport/postgres/status.ts';
+import { WakeUpCalls } from './transport/postgres/wake-up-calls.ts';
 import { Wires } from './transport/postgres/wires.ts';
 
 export interface EngineOptions {
@@ -61,10 +60,6 @@ export interface Readiness {
 
 /** Routing may lag this much before the instance says it is not ready. Milliseconds. */
 const lagBoundMs = 60_000;
-/** A database that has not answered a trivial question by then counts as away. Milliseconds. */
-const answerWithinMs = 2_000;
-/** Longer than connecting may take, or each look would cut the connections that the one before it made necessary. */
-const watchEveryMs = 6_000;
 const workerConnections = 4;
 const claimConnections = 2;
 
@@ -74,7 +69,8 @@ export class Engine {
   readonly #wires = new Wires();
   readonly #pool: pg.Pool;
   readonly #claimPool: pg.Pool;
-  readonly #listener: Listener;
+  readonly #wakeUpCalls: WakeUpCalls;
+  readonly #lifeline = new Lifeline(this.#wires);
   readonly #recorder: ChannelRecorder;
   readonly #router: Router;
   readonly #dispatcher: Dispatcher;
@@ -82,11 +78,9 @@ export class Engine {
   readonly #housekeeper: Housekeeper;
   #config: Config;
   #rules: RuleIndex;
-  #deaf = false;
   #state: 'new' | 'starting' | 'running' | 'stopping' | 'stopped' = 'new';
   #stopped: Promise<void> | null = null;
   #reloading: Promise<void> = Promise.resolve();
-  #watchdog: NodeJS.Timeout | undefined;
 
   /** @param config from `loadConfig`, `parseConfig` or `defineConfig` */
   constructor(config: Config, options: EngineOptions = {}) {
@@ -140,7 +134,16 @@ export class Engine {
       buryOrphans: () => this.#buryOrphans(),
       checkCapture: () => captureDrift(this.#pool, this.#config, this.#options.apply !== false),
     });
-    this.#listener = this.#createListener();
+    this.#wakeUpCalls = new WakeUpCalls({
+      telemetry: this.#bus.emit,
+      url: config.database,
+      pool: this.#pool,
+      channels: channelsOf(config),
+      onEvents: () => this.#router.wake(),
+      onReplays: () => this.#router.wakeForReplays(),
+      onDeliveries: () => this.#dispatcher.wake(),
+      onNotification: (channel, payload) => this.#recorder.hear(channel, payload),
+    });
   }
 
   /** @returns a function that unsubscribes */
@@ -174,7 +177,7 @@ export class Engine {
     const { sources, observers } = this.#config;
     const tookMs = performance.now() - began;
     this.#bus.emit({ type: 'engine.started', sources: sources.size, observers: observers.size, tookMs });
-    void this.#probeListener();
+    void this.#wakeUpCalls.probe();
   }
 
   async #startStages(): Promise<void> {
@@ -186,10 +189,13 @@ export class Engine {
     // Before anything is claimed: a copy of a database holds copies of the deliveries that were on their way.
     await readCheckpoint(this.#pool, this.#config.settings.environment);
     await this.#membership.join();
-    this.#watchdog = setInterval(() => this.#cutWhenSilent(), watchEveryMs);
+    this.#lifeline.watch(
+      () => this.#membership.silentMs(),
+      () => this.#config.settings.instanceTimeoutMs,
+    );
     this.#dispatcher.load(this.#config);
     this.#recorder.load(this.#config);
-    await this.#listener.start();
+    await this.#wakeUpCalls.start();
     this.#recorder.start();
     this.#router.start();
     this.#dispatcher.start();
@@ -220,7 +226,7 @@ export class Engine {
     await this.#membership.announce().catch(() => {});
     this.#rules = new RuleIndex(config);
     this.#recorder.load(config);
-    await this.#listener.setChannels(channelsOf(config));
+    await this.#wakeUpCalls.setChannels(channelsOf(config));
     this.#membership.beatSoon();
     this.#housekeeper.checkSoon();
     this.#bus.emit({ type: 'rules.loaded', version: config.version, observers: config.observers.size });
@@ -237,44 +243,20 @@ export class Engine {
 
   async #stop(timeoutMs: number, reason: string): Promise<void> {
     this.#state = 'stopping';
-    clearInterval(this.#watchdog);
     this.#bus.emit({ type: 'engine.stopping', reason });
-    const released = new AbortController();
-    const probing = this.#cutWhileAway(released.signal);
-    await this.#listener.stop();
-    await this.#housekeeper.stop();
-    await this.#recorder.stop();
-    await this.#router.stop();
-    await this.#dispatcher.stop(timeoutMs);
-    // Best effort: when the database is away, the claims are taken over after the instance timeout.
-    await this.#handBack().catch(() => {});
-    await this.#membership.leave().catch(() => {});
-    released.abort();
-    await probing;
-    // They say good-bye, and wait for an answer to it.
-    const hangUp = setTimeout(() => this.#wires.cut(), answerWithinMs);
-    await Promise.all([this.#pool.end(), this.#claimPool.end()]);
-    clearTimeout(hangUp);
+    await this.#lifeline.during(this.#claimPool, async () => {
+      await this.#wakeUpCalls.stop();
+      await this.#housekeeper.stop();
+      await this.#recorder.stop();
+      await this.#router.stop();
+      await this.#dispatcher.stop(timeoutMs);
+      // Best effort: when the database is away, the claims are taken over after the instance timeout.
+      await this.#handBack().catch(() => {});
+      await this.#membership.leave().catch(() => {});
+    });
+    await this.#lifeline.hangUp([this.#pool, this.#claimPool]);
     this.#state = 'stopped';
     this.#bus.emit({ type: 'engine.stopped' });
-  }
-
-  /** The heartbeat shows whether anything comes through: if not, whatever waits for an answer must start over. */
-  #cutWhenSilent(): void {
-    const patienceMs = Math.max(this.#config.settings.instanceTimeoutMs, watchEveryMs);
-    if (this.#membership.silentMs() > patienceMs) this.#wires.cut();
-  }
-
-  /** On the way down nothing may hang on a database that does not answer. */
-  async #cutWhileAway(released: AbortSignal): Promise<void> {
-    while (!released.aborted) {
-      const answered = await inTime(this.#claimPool.query('select 1')).then(
-        () => true,
-        () => false,
-      );
-      if (!answered) this.#wires.cut();
-      await sleep(500, undefined, { signal: released }).catch(() => {});
-    }
   }
 
   async #handBack(): Promise<void> {
@@ -308,8 +290,8 @@ export class Engine {
 
   async #whyNotReady(): Promise<string[]> {
     const reasons: string[] = [];
-    if (!this.#listener.connected) reasons.push('the LISTEN connection is lost; changes are found by polling');
-    if (this.#deaf) reasons.push('notifications do not arrive; changes are found by polling');
+    const complaint = this.#wakeUpCalls.complaint();
+    if (complaint !== null) reasons.push(complaint);
     if (!this.#membership.alive()) reasons.push('the heartbeat does not reach the database');
     for (const step of this.#housekeeper.drift) reasons.push(`capture: ${step}`);
     try {
@@ -319,39 +301,6 @@ export class Engine {
       reasons.push(`database: ${describeError(error)}`);
     }
     return reasons;
-  }
-
-  #createListener(): Listener {
-    return createListener({
-      connection: connectionConfig(this.#config.database, 'listener'),
-      channels: channelsOf(this.#config),
-      onNotification: (channel, payload) => {
-        if (channel !== wakeChannel) return this.#recorder.hear(channel, payload);
-        if (payload === wakeFor.deliveries) return this.#dispatcher.wake();
-        if (payload === wakeFor.replays) return this.#router.wakeForReplays();
-        this.#router.wake();
-      },
-      // What was notified before is lost: look into the tables.
-      onConnected: () => {
-        this.#bus.emit({ type: 'listener.connected' });
-        this.#router.wakeForReplays();
-        this.#dispatcher.wake();
-      },
-      onDisconnected: (error) => this.#bus.emit({ type: 'listener.disconnected', message: describeError(error) }),
-      measureQueue: async () => {
-        const { rows } = await this.#pool.query<{ usage: number }>('select pg_notification_queue_usage() as usage');
-        return rows[0]?.usage ?? 0;
-      },
-    });
-  }
-
-  async #probeListener(): Promise<void> {
-    if (!this.#listener.connected) return;
-    const heard = await this.#listener
-      .probe((channel, payload) => this.#pool.query('select pg_notify($1, $2)', [channel, payload]))
-      .catch(() => true);
-    this.#deaf = !heard && this.#listener.connected && this.#state === 'running';
-    if (this.#deaf) this.#bus.emit({ type: 'listener.deaf' });
   }
 
   async #buryOrphans(): Promise<number> {
@@ -367,25 +316,11 @@ const notRunning = {
   stopped: 'stopped',
 };
 
-/** @throws Error when it takes longer than a database that is there ever does */
-async function inTime<T>(work: Promise<T>): Promise<T> {
-  const settled = new AbortController();
-  const late = sleep(answerWithinMs, undefined, { signal: settled.signal }).then(() => {
-    throw new Error(`no answer within ${answerWithinMs / 1_000} s`);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    late.catch(() => {});
-    settled.abort();
-  }
-}
-
 function channelsOf(config: Config): string[] {
   const channels = [...config.sources.values()].flatMap((source) =>
     source.kind === 'channel' ? [source.channel] : [],
   );
-  return [wakeChannel, ...new Set(channels)];
+  return [...new Set(channels)];
 }
 
 /** The engine, ready to `start()`. */

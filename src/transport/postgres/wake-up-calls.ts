@@ -1,0 +1,89 @@
+import type pg from 'pg';
+import type { Telemetry } from '../../domain/telemetry.ts';
+import { connectionConfig, describeError } from './connection.ts';
+import { createListener, type Listener } from './listener.ts';
+import { wakeChannel, wakeFor } from './locks.ts';
+
+export interface WakeUpCallsOptions {
+  readonly url: string;
+  readonly pool: pg.Pool;
+  /** Of channel sources. */
+  readonly channels: readonly string[];
+  /** There may be events to route. */
+  readonly onEvents: () => void;
+  /** Conditions of dead letters may have to be evaluated again. */
+  readonly onReplays: () => void;
+  /** There may be deliveries to claim. */
+  readonly onDeliveries: () => void;
+  /** On a channel of the sources. */
+  readonly onNotification: (channel: string, payload: string) => void;
+  readonly telemetry: Telemetry;
+}
+
+/** Hears what PostgreSQL notifies and says whom it concerns. A hint and never data, save for channel sources. */
+export class WakeUpCalls {
+  readonly #options: WakeUpCallsOptions;
+  readonly #listener: Listener;
+  #deaf = false;
+  #stopped = false;
+
+  constructor(options: WakeUpCallsOptions) {
+    this.#options = options;
+    this.#listener = createListener({
+      connection: connectionConfig(options.url, 'listener'),
+      channels: [wakeChannel, ...options.channels],
+      onNotification: (channel, payload) => this.#hear(channel, payload),
+      onConnected: () => this.#connected(),
+      onDisconnected: (error) => options.telemetry({ type: 'listener.disconnected', message: describeError(error) }),
+      measureQueue: async () => {
+        const { rows } = await options.pool.query<{ usage: number }>('select pg_notification_queue_usage() as usage');
+        return rows[0]?.usage ?? 0;
+      },
+    });
+  }
+
+  /** Resolves after the first attempt to connect, whatever became of it. */
+  start(): Promise<void> {
+    return this.#listener.start();
+  }
+
+  setChannels(channels: readonly string[]): Promise<void> {
+    return this.#listener.setChannels([wakeChannel, ...channels]);
+  }
+
+  /** Why changes are found by polling only, for readiness; null when they are not. */
+  complaint(): string | null {
+    if (!this.#listener.connected) return 'the LISTEN connection is lost; changes are found by polling';
+    return this.#deaf ? 'notifications do not arrive; changes are found by polling' : null;
+  }
+
+  /** Finds out whether notifications arrive at all: a pooler in transaction mode accepts LISTEN and delivers nothing. */
+  async probe(): Promise<void> {
+    if (!this.#listener.connected) return;
+    const heard = await this.#listener
+      .probe((channel, payload) => this.#options.pool.query('select pg_notify($1, $2)', [channel, payload]))
+      .catch(() => true);
+    this.#deaf = !heard && this.#listener.connected && !this.#stopped;
+    if (this.#deaf) this.#options.telemetry({ type: 'listener.deaf' });
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#listener.stop();
+  }
+
+  #hear(channel: string, payload: string): void {
+    const { onNotification, onDeliveries, onReplays, onEvents } = this.#options;
+    if (channel !== wakeChannel) return onNotification(channel, payload);
+    if (payload === wakeFor.deliveries) return onDeliveries();
+    if (payload === wakeFor.replays) return onReplays();
+    onEvents();
+  }
+
+  /** What was notified before is lost: look into the tables. */
+  #connected(): void {
+    this.#options.telemetry({ type: 'listener.connected' });
+    this.#options.onReplays();
+    this.#options.onDeliveries();
+  }
+}
