@@ -8,7 +8,8 @@ export interface BenchDatabase {
   close(): Promise<void>;
 }
 
-const name = 'pg_observers_bench';
+// Of this run alone: two at a time must not drop each other's.
+const name = `pg_observers_bench_${process.pid}`;
 
 /** A fresh database on the server of BENCH_DATABASE_URL, or on an embedded one. Flushes to disk are on. */
 export async function openBenchDatabase(): Promise<BenchDatabase> {

@@ -1,5 +1,7 @@
 import pg from 'pg';
 import { expect, onTestFinished, test } from 'vitest';
+import { connectionConfig } from '../../src/transport/postgres/connection.ts';
+import { createDeliveryQueue } from '../../src/transport/postgres/delivery-queue.ts';
 import type { TestDatabase } from '../support/database.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { count, drained, emit, emitMany, eventually, migrated, receiver, rules, run } from './fixture.ts';
@@ -157,7 +159,6 @@ test('a dead letter that can not be written stays a delivery, is counted, and is
 
 test('the queue hands one delivery to one claimer, and settles by lease', async () => {
   const database = await migrated('claims');
-  const { createDeliveryQueue } = await import('../../src/transport/postgres/delivery-queue.ts');
   await database.query(
     `insert into observers.deliveries (event_id, event_at, event_uid, observer, action, destination, state, rule_version)
      select n, now(), gen_random_uuid(), 'o', 'a', 'd' || n % 3, 'ready', 'v' from generate_series(1, 3000) n`,
@@ -185,7 +186,6 @@ test('the queue hands one delivery to one claimer, and settles by lease', async 
 
 test('a settlement whose lease is past changes nothing, and a repeated one counts once', async () => {
   const database = await migrated('leases');
-  const { createDeliveryQueue } = await import('../../src/transport/postgres/delivery-queue.ts');
   const pool = new pg.Pool({ connectionString: database.url });
   onTestFinished(() => pool.end());
   const queue = createDeliveryQueue({ durable: pool, claims: pool }, crypto.randomUUID());
@@ -222,4 +222,29 @@ test('a settlement whose lease is past changes nothing, and a repeated one count
   expect(await count(database, 'deliveries', "state = 'claimed'")).toBe(1);
   expect(await queue.releaseUnknown([])).toBe(1);
   expect((await claim())?.attempts).toBe(1);
+});
+
+test('claiming a few reads a few, however many are queued', async () => {
+  const database = await migrated('claim_plan');
+  await database.query(
+    `insert into observers.deliveries (event_id, event_at, event_uid, observer, action, destination, state, rule_version)
+     select n, now(), gen_random_uuid(), 'o', 'a', 'd', 'ready', 'v' from generate_series(1, 20000) n`,
+  );
+  await database.query('vacuum analyze observers.deliveries');
+  const client = new pg.Client(connectionConfig(database.url, 'test'));
+  onTestFinished(() => client.end());
+  await client.connect();
+  await client.query('begin');
+  // In one transaction, whose own counters are exact.
+  const pool = client as unknown as pg.Pool;
+  const queue = createDeliveryQueue({ durable: pool, claims: pool }, crypto.randomUUID());
+  for (const slots of [10, 20]) {
+    const { claimed } = await queue.claim([{ destination: 'd', slots }]);
+    expect(claimed).toHaveLength(slots);
+  }
+  const { rows } = await client.query<{ read: number }>(
+    "select (seq_tup_read + idx_tup_fetch)::int as read from pg_stat_xact_user_tables where relname = 'deliveries'",
+  );
+  await client.query('rollback');
+  expect(rows[0]?.read).toBeLessThan(200);
 });

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { keepHouse } from '../../src/transport/postgres/housekeeping.ts';
+import { readRoutingLag } from '../../src/transport/postgres/status.ts';
 import { emit, emitMany, eventually, migrated, receiver, rules, run } from '../deliver/fixture.ts';
 import type { TestDatabase } from '../support/database.ts';
 
@@ -186,7 +187,6 @@ test('status counts what is there', async () => {
   expect(destinations).toEqual([{ name: 'hook', kind: 'webhook', inFlight: 2, waiting: 0, breaker: 'closed' }]);
   await engine.stop({ timeoutMs: 0 });
   await emitMany(database, 9, 20);
-  const { readRoutingLag } = await import('../../src/transport/postgres/status.ts');
   await database.query(
     "update observers.events set created_at = created_at - interval '1 minute' where payload @> '{\"n\": 9}'",
   );

@@ -37,7 +37,7 @@ export function createDeliveryQueue({ durable: pool, claims }: QueuePools, insta
   };
 }
 
-type ClaimRow = DeliveryRow & EventRow & { next_due_ms: number | null; large: boolean };
+type ClaimRow = DeliveryRow & EventRow & { next_due_ms: number | null };
 
 export interface DeliveryRow {
   delivery_id: string | null;
@@ -82,7 +82,8 @@ picked as materialized (
 d as (
   update observers.deliveries d
   set state = 'claimed', claimed_by = $3::uuid, lease = ${newLease}, first_attempt_at = coalesce(d.first_attempt_at, now())
-  from picked where d.id = picked.id
+  -- Not a join: its plan, made once and for any number of slots, reads the whole queue.
+  where d.id = any (array(select id from picked))
   returning d.*
 ),
 due as (
@@ -285,7 +286,6 @@ async function release(
   return rowCount ?? 0;
 }
 
-/** Whoever polls looks at once. */
 async function releaseUnknown(pool: pg.Pool, instance: string, held: readonly string[]): Promise<number> {
   const { rows } = await pool.query<{ count: number }>(
     `with back as (
