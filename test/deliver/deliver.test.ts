@@ -35,15 +35,23 @@ describe('concurrency', () => {
     const database = await migrated('concurrency');
     const door = gate();
     const { url, received } = await receiver({ respond: door.respond });
+    const free = await receiver();
     const config = (timeout: string) =>
       rules(database.url, {
         destinations: { hook: { webhook: { url }, concurrency: 5, timeout } },
-        observers: { all: { source: 'orders', actions: [{ webhook: 'hook' }] } },
+        observers: {
+          all: { source: 'orders', when: 'payload.n <= 60', actions: [{ webhook: 'hook' }] },
+          other: { source: 'orders', when: 'payload.n > 60', actions: [{ webhook: free.url }] },
+        },
       });
     const { engine } = await run(config('20s'));
     await emitMany(database, 1, 60);
     await eventually('five open requests', () => door.open === 5);
     await engine.reload(config('21s'));
+    // Claimed together with whatever the reloaded lane would take.
+    await emitMany(database, 61, 61);
+    await free.received.waitFor(1);
+    expect(door.open).toBe(5);
     for (let n = 0; n < 6; n++) {
       door.release(5);
       await eventually('the next five', () => door.open === 5);
@@ -53,7 +61,7 @@ describe('concurrency', () => {
     second.engine.subscribe(() => {});
     await eventually('the second one claims its own five', () => door.open === 10);
     const releasing = setInterval(() => door.release(), 5);
-    await drained(database, 60);
+    await drained(database, 61);
     clearInterval(releasing);
     expect(door.most).toBe(10);
     expect(received.entries.map(numberOf).sort((a, b) => a - b)).toEqual(Array.from({ length: 60 }, (_, i) => i + 1));

@@ -93,6 +93,25 @@ test('an event of a transaction that is still open keeps its day', async () => {
   expect((await keepHouse(pool, week)).dropped).toEqual([old]);
 });
 
+test('an event that commits while the lock on its day is waited for keeps that day', async () => {
+  const database = await migrated('late_commit');
+  const old = await pastDay(database, 9);
+  const writer = await database.pool().connect();
+  await writer.query('begin');
+  await writer.query(
+    `insert into observers.events (source, operation, payload, created_at)
+     values ('orders', 'emit', '{}', (current_date - 9 + time '12:00') at time zone 'UTC')`,
+  );
+  await routed(database);
+  const keeping = keepHouse(database.pool(), week);
+  const waits = `select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`;
+  await eventually('the wait for the lock', async () => (await database.query(waits)).rowCount === 1);
+  await writer.query('commit');
+  writer.release();
+  expect((await keeping).dropped).toEqual([]);
+  expect(await partitions(database, 'events')).toContain(old);
+});
+
 test('an old transaction that wrote no event does not keep a day', async () => {
   const database = await migrated('old_xid');
   const pool = database.pool();
