@@ -136,6 +136,8 @@ export class Dispatcher {
   #wishes(now: number): ClaimWish[] {
     const wishes: ClaimWish[] = [];
     for (const lane of this.#lanes) {
+      // Here, before a probe can be on its way and back: half-open comes with time, and nobody else would see it.
+      this.#announceBreaker(lane, now);
       const slots = lane.wanted(now);
       if (slots > 0) wishes.push({ destination: lane.destination.name, slots });
     }
@@ -159,7 +161,6 @@ export class Dispatcher {
     for (const lane of this.#lanes) {
       const waitMs = lane.waitMs(now);
       if (waitMs > 0) restMs = Math.min(restMs, waitMs);
-      this.#announceBreaker(lane, now);
     }
     return restMs;
   }
@@ -182,6 +183,12 @@ export class Dispatcher {
   #startLane(lane: DestinationLane): void {
     if (lane.waiting === 0 || this.#loop.stopping || !this.#options.alive()) return;
     const now = performance.now();
+    this.#announceBreaker(lane, now);
+    // An open breaker holds nothing, also not what was claimed before it opened and arrived after.
+    if (lane.breakerState(now) === 'open') {
+      void this.#inHand.release(lane.drain(), 0, 'the circuit breaker is open');
+      return;
+    }
     for (let turn = lane.next(now); turn !== null; turn = lane.next(now)) {
       this.#inFlight += 1;
       void this.#deliver(lane, turn);
@@ -225,8 +232,6 @@ export class Dispatcher {
     const state = lane.breakerChange(now);
     if (state === null) return;
     this.#options.telemetry({ type: 'breaker.changed', destination: lane.destination.name, state });
-    // What waits in memory goes back: an open breaker holds nothing.
-    if (state === 'open') void this.#inHand.release(lane.drain(), 0, 'the circuit breaker opened');
     this.wake();
   }
 
