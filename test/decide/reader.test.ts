@@ -121,8 +121,13 @@ test.each(limits)(
           }
         }
         await session.close();
-        const expected = Array.from({ length: count }, (_, n) => String(n + 1));
-        expect({ restart, count, routed }).toEqual({ restart, count, routed: [...expected, '40'] });
+        // A statement takes its rows in the order of the heap, which changes with each of these updates.
+        const { rows } = await database.query<{ key: string }>(
+          'select key from (select id, key from observers.events order by id desc limit $1) as newest order by id',
+          [count + 1],
+        );
+        expect({ restart, count, routed }).toEqual({ restart, count, routed: rows.map(({ key }) => key) });
+        expect(new Set(routed).size).toBe(count + 1);
       }
     }
     const { rows } = await database.query<{ same: boolean }>(

@@ -110,8 +110,9 @@ async function runSnippet(session: Session, snippet: Snippet): Promise<string> {
   }
   const script = snippet.text.replaceAll('127.0.0.1:7420', env.PG_OBSERVERS_LISTEN ?? '');
   const isBackground = snippet.words.includes('background');
-  // `exec`, or a signal would end the shell and not the program.
-  const child = startProcess('bash', ['-euo', 'pipefail', '-c', isBackground ? `exec ${script}` : script], {
+  // `exec`, or a signal would end the shell and not the program. No start-up files: bash reads them, too, when its stdin is
+  // a socket, as it would for a remote shell.
+  const child = startProcess('bash', ['--norc', '-euo', 'pipefail', '-c', isBackground ? `exec ${script}` : script], {
     cwd: directory,
     env,
   });

@@ -47,6 +47,10 @@ export class Dispatcher {
   readonly #lanes = new DestinationLanes();
   /** Counts the lives of the instance: a claim asked for in an earlier one belongs to others. */
   #life = 0;
+  /** Counts looks at the queue and reasons for one: what an older look said is out of date. */
+  #look = 0;
+  /** The look at which the queue had less for a lane than it asked for. */
+  readonly #emptyAt = new WeakMap<DestinationLane, number>();
   #inFlight = 0;
   #idle: (() => void) | null = null;
 
@@ -86,6 +90,7 @@ export class Dispatcher {
 
   /** There may be something due. */
   wake(): void {
+    this.#look += 1;
     this.#loop.ring();
   }
 
@@ -125,19 +130,21 @@ export class Dispatcher {
     const wanted = this.#wishes(asking);
     if (wanted.length === 0) return this.#restMs(null, asking);
     const life = this.#life;
+    this.#look += 1;
+    const look = this.#look;
     const batch = await queue().claim(wanted);
     if (life !== this.#life) return 0;
+    const lacking = lackingOf(wanted, batch.claimed);
+    for (const lane of this.#lanes) if ((lacking.get(lane.destination.name) ?? 0) > 0) this.#emptyAt.set(lane, look);
     this.#accept(batch.claimed);
     this.#startWaiting();
     const now = performance.now();
-    return this.#mayHaveMore(wanted, batch.claimed, now) ? 0 : this.#restMs(batch.nextDueMs, now);
+    return this.#mayHaveMore(lacking, now) ? 0 : this.#restMs(batch.nextDueMs, now);
   }
 
   #wishes(now: number): ClaimWish[] {
     const wishes: ClaimWish[] = [];
     for (const lane of this.#lanes) {
-      // Here, before a probe can be on its way and back: half-open comes with time, and nobody else would see it.
-      this.#announceBreaker(lane, now);
       const slots = lane.wanted(now);
       if (slots > 0) wishes.push({ destination: lane.destination.name, slots });
     }
@@ -145,11 +152,7 @@ export class Dispatcher {
   }
 
   /** A lane that got all it asked for, or had nothing to ask for, may take more by now: its rate limit saved up meanwhile. */
-  #mayHaveMore(wanted: readonly ClaimWish[], claimed: readonly ClaimedDelivery[], now: number): boolean {
-    const lacking = new Map(wanted.map(({ destination, slots }) => [destination, slots]));
-    for (const { delivery } of claimed) {
-      lacking.set(delivery.destination, (lacking.get(delivery.destination) ?? 0) - 1);
-    }
+  #mayHaveMore(lacking: ReadonlyMap<string, number>, now: number): boolean {
     return this.lanes.some((lane) => (lacking.get(lane.destination.name) ?? 0) <= 0 && lane.wanted(now) > 0);
   }
 
@@ -161,6 +164,7 @@ export class Dispatcher {
     for (const lane of this.#lanes) {
       const waitMs = lane.waitMs(now);
       if (waitMs > 0) restMs = Math.min(restMs, waitMs);
+      this.#announceBreaker(lane, now);
     }
     return restMs;
   }
@@ -183,12 +187,6 @@ export class Dispatcher {
   #startLane(lane: DestinationLane): void {
     if (lane.waiting === 0 || this.#loop.stopping || !this.#options.alive()) return;
     const now = performance.now();
-    this.#announceBreaker(lane, now);
-    // An open breaker holds nothing, also not what was claimed before it opened and arrived after.
-    if (lane.breakerState(now) === 'open') {
-      void this.#inHand.release(lane.drain(), 0, 'the circuit breaker is open');
-      return;
-    }
     for (let turn = lane.next(now); turn !== null; turn = lane.next(now)) {
       this.#inFlight += 1;
       void this.#deliver(lane, turn);
@@ -218,8 +216,10 @@ export class Dispatcher {
     if (this.#inFlight === 0) this.#idle?.();
     this.#announceBreaker(lane, now);
     this.#startLane(lane);
+    // Free places are no reason to ask again when there was nothing for them: a claim for every outcome of a quiet system.
+    const empty = this.#emptyAt.get(lane) === this.#look;
     // Not alive: what waits here could not begin, and the loop looks after it.
-    if (lane.wanted(now) > 0 || !this.#options.alive()) this.wake();
+    if ((!empty && lane.wanted(now) > 0) || !this.#options.alive()) this.wake();
   }
 
   #settled(settlements: readonly Settlement[]): void {
@@ -232,6 +232,8 @@ export class Dispatcher {
     const state = lane.breakerChange(now);
     if (state === null) return;
     this.#options.telemetry({ type: 'breaker.changed', destination: lane.destination.name, state });
+    // What waits in memory goes back: an open breaker holds nothing.
+    if (state === 'open') void this.#inHand.release(lane.drain(), 0, 'the circuit breaker opened');
     this.wake();
   }
 
@@ -247,6 +249,15 @@ export class Dispatcher {
       this.#idle = resolve;
     });
   }
+}
+
+/** What each destination asked for and did not get. */
+function lackingOf(wanted: readonly ClaimWish[], claimed: readonly ClaimedDelivery[]): ReadonlyMap<string, number> {
+  const lacking = new Map(wanted.map(({ destination, slots }) => [destination, slots]));
+  for (const { delivery } of claimed) {
+    lacking.set(delivery.destination, (lacking.get(delivery.destination) ?? 0) - 1);
+  }
+  return lacking;
 }
 
 async function within(ms: number, done: Promise<unknown>): Promise<void> {
