@@ -59,6 +59,8 @@ interface Pending {
   /** All ids of the delta that are not committed yet, in order; `more`: the delta has others behind them. */
   readonly ids: readonly EventKey[];
   readonly more: boolean;
+  /** A crash of the server would not lose its events. */
+  readonly onDisk: boolean;
 }
 
 interface EventKey {
@@ -166,7 +168,8 @@ class PostgresRoutingSession implements RoutingSession {
     const reached = rows[0]?.target ?? snapshot;
     if (found.length === 0) return this.#nothingUpTo(reached);
     const ids = found.map((row) => ({ id: row.id ?? '', at: row.key_at }));
-    this.#pending = { target: reached, ids, more: found.length === idsPerDelta };
+    const onDisk = rows[0]?.on_disk === true;
+    this.#pending = { target: reached, ids, more: found.length === idsPerDelta, onDisk };
     return found.every((row) => row.event_id !== null) ? found.map((row) => toEventRecord(row as EventRow)) : null;
   }
 
@@ -200,6 +203,7 @@ class PostgresRoutingSession implements RoutingSession {
       next.checkpoint.target,
       next.checkpoint.afterId,
       ...decisionColumns(decisions),
+      pending.onDisk ? 'off' : 'on',
     ]);
     if (rows[0]?.moved !== '1') return false;
     this.#checkpoint = next.checkpoint;
@@ -272,5 +276,8 @@ class PostgresRoutingSession implements RoutingSession {
   }
 }
 
-type DeltaRow = { target: string; id: string | null; key_at: string } & (EventRow | { [K in keyof EventRow]: null });
+type DeltaRow = { target: string; on_disk: boolean; id: string | null; key_at: string } & (
+  | EventRow
+  | { [K in keyof EventRow]: null }
+);
 type ReplayRow = EventRow & { dead_letter_id: string; observer: string; rule_version: string };

@@ -18,6 +18,13 @@ const bytesOf = (e: string) =>
     .join(' + ');
 
 /**
+ * Whether everything in the log that this statement sees would survive a crash: a writer with synchronous_commit=off is
+ * seen before its commit is flushed. With synchronous standbys nobody can tell from here, so no.
+ */
+const onDisk =
+  "(current_setting('synchronous_standby_names') = '' and pg_current_wal_insert_lsn() <= pg_current_wal_flush_lsn())";
+
+/**
  * $1 checkpointed snapshot, $2 target or null for now, $3 after id, $4 most ids, $5 most events that come along.
  * One row at least: an empty delta says which target it is empty up to.
  *
@@ -40,7 +47,7 @@ page as materialized (
   where pg_visible_in_snapshot(xid, (select snapshot from target)) and id > $3::bigint
   order by id limit $4
 )
-select t.snapshot::text as target, p.id::text as id, p.created_at as key_at, ${eventColumns('e')}
+select t.snapshot::text as target, ${onDisk} as on_disk, p.id::text as id, p.created_at as key_at, ${eventColumns('e')}
 from target t left join page p on true
 left join lateral (
   select * from observers.events e
@@ -92,7 +99,14 @@ const decisionInput = (first: number) => `
     where (select moved from gate)
   )`;
 
-/** $1 version to swap, $2 – $4 the new checkpoint, then the decisions. Another version: not a row is written. */
+/**
+ * $1 version to swap, $2 – $4 the new checkpoint, then the decisions, $19 synchronous_commit. Another version: not a row is
+ * written.
+ *
+ * When the events are on disk, the routing of them need not wait for it: a crash that forgets it finds the events where
+ * they were and routes them again, under the same ids. It can only forget deliveries that were in flight, because what
+ * settles one does wait, and flushes what was written before it.
+ */
 export const commitQuery = `
 with move as (
     update observers.checkpoints
@@ -109,7 +123,7 @@ with move as (
     from fault f join observers.events e on e.id = f.event_id and e.created_at = f.event_at
     order by f.n
   )
-select count(*)::text as moved from move`;
+select count(*)::text as moved, set_config('synchronous_commit', $19, true) from move`;
 
 export const replaysQuery = `
 select r.dead_letter_id::text, d.observer, d.rule_version, ${keptEventColumns('d')}
