@@ -117,12 +117,14 @@ function basicAuthorization(url: URL): Record<string, string> {
   return { authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
 }
 
+const howToMakeOne = 'make one: echo "whsec_$(openssl rand -base64 32)"';
+
 function signerOf(destination: WebhookDestination): Signer | null {
   try {
     return createSigner(destination.secrets);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new UserError(`destination ${destination.name}: ${reason}; \`pg-observers keys generate\` makes one`, 2);
+    throw new UserError(`destination ${destination.name}: ${reason}  (${howToMakeOne})`, 2);
   }
 }
 
