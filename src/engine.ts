@@ -1,5 +1,5 @@
 /**
- * The composition root: builds the stages, starts them in order, stops them in reverse, and rings one when another left
+ * The composition root: builds the stages, starts and stops them, and rings one when another left
  * work for it in a table. The stages know nothing of each other.
  */
 
@@ -233,8 +233,8 @@ export class Engine {
   }
 
   /**
-   * Stops in the order in which work flows, so that nothing is claimed that can't be finished: attempts in flight get
-   * `timeoutMs`, the others are handed back. Also before and during `start`. Idempotent; never rejects.
+   * From the call on nothing new is taken up: attempts in flight get `timeoutMs` milliseconds, what is claimed and not begun is
+   * handed back. Also before and during `start`. Idempotent; never rejects.
    */
   stop({ timeoutMs = 30_000, reason = 'asked to' }: { timeoutMs?: number; reason?: string } = {}): Promise<void> {
     this.#stopped ??= this.#stop(timeoutMs, reason);
@@ -245,11 +245,14 @@ export class Engine {
     this.#state = 'stopping';
     this.#bus.emit({ type: 'engine.stopping', reason });
     await this.#lifeline.during(this.#claimPool, async () => {
-      await this.#wakeUpCalls.stop();
-      await this.#housekeeper.stop();
-      await this.#recorder.stop();
-      await this.#router.stop();
-      await this.#dispatcher.stop(timeoutMs);
+      // All at once, for they meet in tables only: no stage takes up anything new while another one is still ending.
+      await Promise.all([
+        this.#dispatcher.stop(timeoutMs),
+        this.#router.stop(),
+        this.#recorder.stop(),
+        this.#housekeeper.stop(),
+        this.#wakeUpCalls.stop(),
+      ]);
       // Best effort: when the database is away, the claims are taken over after the instance timeout.
       await this.#handBack().catch(() => {});
       await this.#membership.leave().catch(() => {});
