@@ -245,13 +245,13 @@ export class Engine {
     this.#state = 'stopping';
     this.#bus.emit({ type: 'engine.stopping', reason });
     await this.#lifeline.during(this.#claimPool, async () => {
-      // All at once, for they meet in tables only: no stage takes up anything new while another one is still ending.
+      // At once, for they meet in tables only: no stage takes up anything new while another one is still ending.
       await Promise.all([
         this.#dispatcher.stop(timeoutMs),
         this.#router.stop(),
-        this.#recorder.stop(),
         this.#housekeeper.stop(),
-        this.#wakeUpCalls.stop(),
+        // The ear first: what it hears until it is closed is still written down.
+        this.#wakeUpCalls.stop().then(() => this.#recorder.stop()),
       ]);
       // Best effort: when the database is away, the claims are taken over after the instance timeout.
       await this.#handBack().catch(() => {});

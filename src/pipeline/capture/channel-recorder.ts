@@ -27,6 +27,8 @@ export class ChannelRecorder {
   #sources = new Map<string, string[]>();
   #heard: Notification[] = [];
   #log: NotificationLog | null = null;
+  /** Another instance records. Not so while the place is ours and the database is away: then nobody else does. */
+  #standby = false;
 
   constructor(options: ChannelRecorderOptions) {
     this.#options = options;
@@ -62,7 +64,7 @@ export class ChannelRecorder {
 
   async stop(): Promise<void> {
     await this.#loop.stop();
-    if (this.#log !== null && this.#heard.length > 0) await this.#record(this.#log).catch(() => {});
+    if (!this.#standby) await this.#recordTheRest();
     await this.#close();
   }
 
@@ -72,6 +74,7 @@ export class ChannelRecorder {
       return Number.POSITIVE_INFINITY;
     }
     this.#log ??= await this.#options.openLog();
+    this.#standby = this.#log === null;
     if (this.#log === null) {
       // The instance that records has heard these too.
       this.#heard = [];
@@ -79,6 +82,21 @@ export class ChannelRecorder {
     }
     await this.#record(this.#log);
     return this.#heard.length > 0 ? 0 : 10_000;
+  }
+
+  /** All that was heard, however many batches. What the database refuses now is lost, and that is said. */
+  async #recordTheRest(): Promise<void> {
+    try {
+      while (this.#heard.length > 0) {
+        this.#log ??= await this.#options.openLog();
+        // Somebody else has the place by now, and has heard these too.
+        if (this.#log === null) return;
+        await this.#record(this.#log);
+      }
+    } catch (error) {
+      const message = `${this.#heard.length} notifications were heard and could not be recorded before the end`;
+      this.#options.telemetry({ type: 'stage.failed', stage: 'capture', error: new Error(message, { cause: error }) });
+    }
   }
 
   async #record(log: NotificationLog): Promise<void> {
