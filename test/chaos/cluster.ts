@@ -1,0 +1,85 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import pg from 'pg';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded/embedded-postgres.ts';
+
+/** The run's own PostgreSQL, in a directory of its own, always on the same port. */
+export class Cluster {
+  readonly directory: string;
+  readonly #settings: Readonly<Record<string, string>>;
+  readonly #pool: pg.Pool;
+  #server: EmbeddedPostgres;
+
+  private constructor(directory: string, settings: Readonly<Record<string, string>>, server: EmbeddedPostgres) {
+    this.directory = directory;
+    this.#settings = settings;
+    this.#server = server;
+    this.#pool = new pg.Pool({ connectionString: server.url, max: 3 });
+    this.#pool.on('error', () => undefined);
+  }
+
+  /** @param directory made when it is missing; PostgreSQL's user must be able to enter it */
+  static async start(directory: string, settings: Readonly<Record<string, string>> = {}): Promise<Cluster> {
+    const all = { max_connections: '100', ...settings };
+    return new Cluster(directory, all, await startEmbeddedPostgres({ dataDir: directory, settings: all }));
+  }
+
+  /** Straight, as superuser. */
+  get url(): string {
+    return this.#server.url;
+  }
+
+  get port(): number {
+    return this.#server.port;
+  }
+
+  /** PostgreSQL's data directory. */
+  get dataDirectory(): string {
+    return join(this.directory, 'cluster');
+  }
+
+  /** What the server said, its end. */
+  log(): string {
+    return this.#server.log();
+  }
+
+  /** On a connection of the harness. */
+  query<Row extends pg.QueryResultRow = Record<string, unknown>>(
+    sql: string,
+    values: readonly unknown[] = [],
+  ): Promise<pg.QueryResult<Row>> {
+    return this.#pool.query<Row>(sql, [...values]);
+  }
+
+  async postmasterPid(): Promise<number> {
+    return Number((await readFile(join(this.dataDirectory, 'postmaster.pid'), 'utf8')).split('\n')[0]);
+  }
+
+  /** Resolves when it has ended. `immediate`: as if it crashed. */
+  async stop(how: 'fast' | 'immediate' = 'fast'): Promise<void> {
+    await this.#server.stop(how);
+  }
+
+  /** Again, on the same data and port; recovers by itself. After `stop`, or when it was killed. */
+  async start(): Promise<void> {
+    await this.#server.stop('immediate').catch(() => undefined);
+    this.#server = await startEmbeddedPostgres({
+      dataDir: this.directory,
+      port: this.port,
+      settings: this.#settings,
+    });
+  }
+
+  async isUp(): Promise<boolean> {
+    return this.query('select 1').then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /** The data stay. */
+  async close(): Promise<void> {
+    await this.#pool.end().catch(() => undefined);
+    await this.#server.stop('fast').catch(() => undefined);
+  }
+}

@@ -1,0 +1,145 @@
+import { answer, type HttpListener, type HttpReply, listenHttp, readBody } from '../../src/receivers/http-listener.ts';
+import type { Arrival } from './checker.ts';
+import { deliveryName, digestOf, parseExactly } from './workload/change.ts';
+
+/** How a receiver answers; null: 204 at once. */
+export type Behaviour = (request: { readonly instance: number; readonly attempt: number }) => HttpReply | null;
+
+interface Receiver {
+  readonly listener: HttpListener;
+  behaviour: Behaviour | null;
+}
+
+/** A real HTTP server for each destination, and every request they got. */
+export class Receivers {
+  readonly #receivers = new Map<string, Receiver>();
+  readonly #arrivals: Arrival[] = [];
+  readonly #attempts = new Map<string, number>();
+  readonly #offsets = new Map<number, number>();
+  #accepted = 0;
+
+  static async start(destinations: readonly string[]): Promise<Receivers> {
+    const receivers = new Receivers();
+    await Promise.all(destinations.map((name) => receivers.#open(name)));
+    return receivers;
+  }
+
+  /** In order of arrival. Those not answered yet are not accepted. */
+  get arrivals(): readonly Arrival[] {
+    return this.#arrivals;
+  }
+
+  /** Requests answered with 2xx to the end, repeats included. */
+  get accepted(): number {
+    return this.#accepted;
+  }
+
+  get destinations(): readonly string[] {
+    return [...this.#receivers.keys()];
+  }
+
+  /** `http://127.0.0.1:port` */
+  url(destination: string): string {
+    return this.#receiver(destination).listener.origin;
+  }
+
+  /** From the next request on; null: as usual. */
+  behave(destination: string, behaviour: Behaviour | null): void {
+    this.#receiver(destination).behaviour = behaviour;
+  }
+
+  /** Everybody answers as usual, and what hangs is cut. */
+  behaveAll(): void {
+    for (const receiver of this.#receivers.values()) {
+      if (receiver.behaviour === null) continue;
+      receiver.behaviour = null;
+      receiver.listener.connections.destroyAll();
+    }
+  }
+
+  /** Moves the times that this instance tells. */
+  correctClock(instance: number, offsetMs: number): void {
+    this.#offsets.set(instance, offsetMs);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#receivers.values()].map(({ listener }) => listener.close()));
+  }
+
+  #receiver(destination: string): Receiver {
+    const receiver = this.#receivers.get(destination);
+    if (receiver === undefined) throw new Error(`no receiver ${destination}`);
+    return receiver;
+  }
+
+  async #open(destination: string): Promise<void> {
+    const listener = await listenHttp((request, response) => {
+      readBody(request, (body) => {
+        const receiver = this.#receiver(destination);
+        const arrival = this.#record(request.headers, body);
+        const reply = receiver.behaviour?.({
+          instance: arrival.instance,
+          attempt: this.#attempts.get(arrival.delivery) ?? 1,
+        });
+        const { status = 200 } = reply ?? { status: 204 };
+        response.once('close', () => {
+          if (!response.writableFinished) return;
+          arrival.accepted = status >= 200 && status < 300;
+          arrival.refused = status >= 400 && status < 500 && ![408, 409, 425, 429].includes(status);
+          if (arrival.accepted) this.#accepted += 1;
+        });
+        answer(response, reply ?? { status: 204 });
+      });
+    }, {});
+    this.#receivers.set(destination, { listener, behaviour: null });
+  }
+
+  #record(headers: Readonly<Record<string, unknown>>, body: string): Mutable<Arrival> {
+    const at = Date.now();
+    const instance = Number(headers['x-instance'] ?? 0);
+    const told = tellOf(body);
+    const delivery = deliveryName(String(headers['x-observer']), told.source, told.operation, told.mark);
+    // It tells whole seconds: at the latest, it began at the end of that one.
+    const toldMs = Number(headers['webhook-timestamp']) * 1000 + 999 - (this.#offsets.get(instance) ?? 0);
+    const arrival: Mutable<Arrival> = {
+      delivery,
+      digest: told.digest,
+      messageId: String(headers['webhook-id']),
+      instance,
+      at,
+      begunAt: Number.isFinite(toldMs) ? Math.min(at, toldMs) : at,
+      accepted: false,
+      refused: false,
+    };
+    this.#attempts.set(delivery, (this.#attempts.get(delivery) ?? 0) + 1);
+    this.#arrivals.push(arrival);
+    return arrival;
+  }
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+interface Tell {
+  readonly source: string;
+  readonly operation: string;
+  readonly mark: string;
+  readonly digest: string;
+}
+
+type Image = { readonly op?: unknown } | null | undefined;
+
+function tellOf(body: string): Tell {
+  try {
+    const told = parseExactly(body) as Record<string, unknown>;
+    const { source, operation, key, tenant, data } = told;
+    const { new: after, old: before, payload } = data as { new?: Image; old?: Image; payload?: Image };
+    return {
+      source: String(source),
+      operation: String(operation),
+      mark: String(after?.op ?? payload?.op ?? before?.op),
+      digest: digestOf({ source: String(source), operation: String(operation), key, tenant, data }),
+    };
+  } catch (error) {
+    return { source: 'unreadable', operation: '', mark: body.slice(0, 200), digest: String(error) };
+  }
+}

@@ -1,0 +1,43 @@
+import { type Observer, sources, usualObservers } from './observers.ts';
+
+export interface RulesOptions {
+  /** Default 2,000 ms: an instance silent for so long is taken for dead. */
+  readonly instanceTimeoutMs?: number;
+  /** YAML of a destination's policy, by its name, e.g. `{ ledger: 'concurrency: 5, timeout: 1s' }`. */
+  readonly policy?: Readonly<Record<string, string>>;
+  /** More observers than the usual ones. */
+  readonly observers?: readonly Observer[];
+  /** YAML under `settings:`, e.g. `poll_interval: 200ms`. */
+  readonly settings?: string;
+}
+
+/** observers.yaml as the instances read it. The instance names itself in a header, which no rule version counts. */
+export function rulesYaml(
+  databaseUrl: string,
+  urlOf: (destination: string) => string,
+  options: RulesOptions = {},
+): string {
+  const { instanceTimeoutMs = 2_000, policy = {}, observers: more = [], settings = '' } = options;
+  const observers = [...usualObservers, ...more];
+  const targets = [...new Set(observers.map(({ destination }) => destination))];
+  return `version: 1
+database: ${JSON.stringify(databaseUrl)}
+sources:
+${Object.entries(sources)
+  .map(([name, source]) => `  ${name}: { ${source} }`)
+  .join('\n')}
+defaults: { timeout: 5s, retry: { attempts: 100, initial: 50ms, max: 500ms } }
+destinations:
+${targets.map((name) => `  ${name}: { webhook: { url: "${urlOf(name)}", headers: { x-instance: "\${CHAOS_INSTANCE}" } }${policy[name] === undefined ? '' : `, ${policy[name]}`} }`).join('\n')}
+observers:
+${observers.map(observerYaml).join('\n')}
+settings:
+  instance_timeout: ${instanceTimeoutMs}ms
+${settings === '' ? '' : `  ${settings}\n`}`;
+}
+
+function observerYaml({ name, source, destination, when, inOrder }: Observer): string {
+  const condition = when === undefined ? '' : `, when: ${JSON.stringify(when.cel)}`;
+  const order = inOrder === true ? ', order_by: key' : '';
+  return `  ${name}: { source: ${source}${condition}${order}, actions: [{ webhook: ${destination}, headers: { x-observer: ${name} } }] }`;
+}
