@@ -4,7 +4,6 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import type pg from 'pg';
 import { UserError } from './domain/errors.ts';
 import type { Config } from './domain/rules.ts';
 import type { Telemetry } from './domain/telemetry.ts';
@@ -15,11 +14,11 @@ import { Dispatcher } from './pipeline/deliver/dispatcher.ts';
 import { Housekeeper } from './pipeline/recover/housekeeper.ts';
 import { Membership } from './pipeline/recover/membership.ts';
 import { TelemetryBus } from './telemetry/bus.ts';
-import { awaitDatabase } from './transport/postgres/await-database.ts';
 import { captureDrift } from './transport/postgres/capture-drift.ts';
 import { applyCapture } from './transport/postgres/capture-plan.ts';
 import { readCheckpoint } from './transport/postgres/checkpoint.ts';
-import { createPool, describeError, isTransient } from './transport/postgres/connection.ts';
+import { describeError, isTransient } from './transport/postgres/connection.ts';
+import { DatabasePools } from './transport/postgres/database-pools.ts';
 import { createDeliveryQueue } from './transport/postgres/delivery-queue.ts';
 import { keepHouse } from './transport/postgres/housekeeping.ts';
 import { createInstanceRegistry } from './transport/postgres/instance-registry.ts';
@@ -60,15 +59,12 @@ export interface Readiness {
 
 /** Routing may lag this much before the instance says it is not ready. Milliseconds. */
 const lagBoundMs = 60_000;
-const workerConnections = 4;
-const claimConnections = 2;
 
 export class Engine {
   readonly #options: EngineOptions;
   readonly #bus = new TelemetryBus();
   readonly #wires = new Wires();
-  readonly #pool: pg.Pool;
-  readonly #claimPool: pg.Pool;
+  readonly #pools: DatabasePools;
   readonly #wakeUpCalls: WakeUpCalls;
   readonly #lifeline = new Lifeline(this.#wires);
   readonly #recorder: ChannelRecorder;
@@ -88,8 +84,7 @@ export class Engine {
     this.#config = config;
     this.#rules = new RuleIndex(config);
     if (options.telemetry !== undefined) this.#bus.subscribe(options.telemetry);
-    this.#pool = createPool(config.database, workerConnections, 'on', this.#wires);
-    this.#claimPool = createPool(config.database, claimConnections, 'off', this.#wires);
+    this.#pools = new DatabasePools(config, this.#wires);
     // So that `status` says at once who routes.
     this.#bus.subscribe(({ type }) => {
       if (type === 'routing.acquired' || type === 'routing.lost') this.#membership.beatSoon();
@@ -97,7 +92,7 @@ export class Engine {
     const common = { telemetry: this.#bus.emit, isTransient };
     this.#membership = new Membership({
       ...common,
-      openRegistry: (id) => createInstanceRegistry(this.#pool, id),
+      openRegistry: (id) => createInstanceRegistry(this.#pools.durable, id),
       newInstanceId: randomUUID,
       timeoutMs: () => this.#config.settings.instanceTimeoutMs,
       rulesVersion: () => this.#config.version,
@@ -107,7 +102,7 @@ export class Engine {
     });
     this.#dispatcher = new Dispatcher({
       ...common,
-      queue: () => createDeliveryQueue({ durable: this.#pool, claims: this.#claimPool }, this.#membership.id),
+      queue: () => createDeliveryQueue(this.#pools, this.#membership.id),
       pollIntervalMs: () => this.#config.settings.pollIntervalMs,
       alive: () => this.#membership.alive(),
       confirmNewestRules: () => this.#membership.confirmNewestRules(),
@@ -117,7 +112,7 @@ export class Engine {
       openSession: () => {
         const { environment, pollIntervalMs, instanceTimeoutMs } = this.#config.settings;
         const idleTimeoutMs = 2 * pollIntervalMs + instanceTimeoutMs;
-        return openRoutingSession(this.#config.database, { environment, idleTimeoutMs, wires: this.#wires });
+        return openRoutingSession(this.#pools.directUrl, { environment, idleTimeoutMs, wires: this.#wires });
       },
       rules: () => this.#rules,
       pollIntervalMs: () => this.#config.settings.pollIntervalMs,
@@ -125,19 +120,19 @@ export class Engine {
     });
     this.#recorder = new ChannelRecorder({
       ...common,
-      openLog: () => openNotificationLog(this.#config.database, this.#wires),
+      openLog: () => openNotificationLog(this.#pools.directUrl, this.#wires),
       onEvents: () => this.#router.wake(),
     });
     this.#housekeeper = new Housekeeper({
       ...common,
-      keepHouse: () => keepHouse(this.#pool, this.#config.settings.retention),
+      keepHouse: () => keepHouse(this.#pools.durable, this.#config.settings.retention),
       buryOrphans: () => this.#buryOrphans(),
-      checkCapture: () => captureDrift(this.#pool, this.#config, this.#options.apply !== false),
+      checkCapture: () => captureDrift(this.#pools.direct, this.#config, this.#options.apply !== false),
     });
     this.#wakeUpCalls = new WakeUpCalls({
       telemetry: this.#bus.emit,
-      url: config.database,
-      pool: this.#pool,
+      url: this.#pools.directUrl,
+      pool: this.#pools.durable,
       channels: channelsOf(config),
       onEvents: () => this.#router.wake(),
       onReplays: () => this.#router.wakeForReplays(),
@@ -182,12 +177,12 @@ export class Engine {
 
   async #startStages(): Promise<void> {
     const stopped = () => this.#stopped !== null;
-    await awaitDatabase(this.#pool, this.#config.database, this.#bus.emit, stopped);
+    await this.#pools.ready(this.#bus.emit, stopped);
     if (stopped()) return;
-    if (this.#options.apply === false) await requireMigrations(this.#pool);
-    else await applyCapture(this.#pool, this.#config);
+    if (this.#options.apply === false) await requireMigrations(this.#pools.direct);
+    else await applyCapture(this.#pools.direct, this.#config);
     // Before anything is claimed: a copy of a database holds copies of the deliveries that were on their way.
-    await readCheckpoint(this.#pool, this.#config.settings.environment);
+    await readCheckpoint(this.#pools.durable, this.#config.settings.environment);
     await this.#membership.join();
     this.#lifeline.watch(
       () => this.#membership.silentMs(),
@@ -214,11 +209,11 @@ export class Engine {
   async #reload(config: Config): Promise<void> {
     if (this.#state !== 'running')
       throw new UserError(`rules are taken up while running; this engine is ${this.#state}`);
-    if (config.database !== this.#config.database) {
-      throw new UserError('`database:` changed: that needs a restart.', 2);
+    if (config.database !== this.#config.database || config.directDatabase !== this.#config.directDatabase) {
+      throw new UserError('`database:` or `direct_database:` changed: that needs a restart.', 2);
     }
     // The steps that may fail come first.
-    if (this.#options.apply !== false) await applyCapture(this.#pool, config);
+    if (this.#options.apply !== false) await applyCapture(this.#pools.direct, config);
     this.#dispatcher.load(config);
     this.#config = config;
     // Before anything is queued by the new rules: an instance with older ones must know that these are newer, or it would
@@ -244,7 +239,7 @@ export class Engine {
   async #stop(timeoutMs: number, reason: string): Promise<void> {
     this.#state = 'stopping';
     this.#bus.emit({ type: 'engine.stopping', reason });
-    await this.#lifeline.during(this.#claimPool, async () => {
+    await this.#lifeline.during(this.#pools.claims, async () => {
       // At once, for they meet in tables only: no stage takes up anything new while another one is still ending.
       await Promise.all([
         this.#dispatcher.stop(timeoutMs),
@@ -257,13 +252,13 @@ export class Engine {
       await this.#handBack().catch(() => {});
       await this.#membership.leave().catch(() => {});
     });
-    await this.#lifeline.hangUp([this.#pool, this.#claimPool]);
+    await this.#lifeline.hangUp(this.#pools.all);
     this.#state = 'stopped';
     this.#bus.emit({ type: 'engine.stopped' });
   }
 
   async #handBack(): Promise<void> {
-    const queue = createDeliveryQueue({ durable: this.#pool, claims: this.#claimPool }, this.#membership.id);
+    const queue = createDeliveryQueue(this.#pools, this.#membership.id);
     const count = await queue.releaseUnknown([]);
     if (count > 0) this.#bus.emit({ type: 'delivery.released', count, reason: 'this instance stops' });
   }
@@ -273,7 +268,7 @@ export class Engine {
     if (this.#state === 'stopped') throw new UserError('This engine is stopped.');
     const now = performance.now();
     return {
-      ...(await inTime(readDatabaseStatus(this.#pool))),
+      ...(await inTime(readDatabaseStatus(this.#pools.durable))),
       instance: { id: this.#membership.id, routing: this.#router.routing, rulesVersion: this.#config.version },
       destinations: this.#dispatcher.lanes.map((lane) => ({
         name: lane.destination.name,
@@ -298,7 +293,7 @@ export class Engine {
     if (!this.#membership.alive()) reasons.push('the heartbeat does not reach the database');
     for (const step of this.#housekeeper.drift) reasons.push(`capture: ${step}`);
     try {
-      const { lagMs } = await inTime(readRoutingLag(this.#pool));
+      const { lagMs } = await inTime(readRoutingLag(this.#pools.durable));
       if ((lagMs ?? 0) > lagBoundMs) reasons.push(`routing is ${Math.round((lagMs ?? 0) / 1000)} s behind`);
     } catch (error) {
       reasons.push(`database: ${describeError(error)}`);

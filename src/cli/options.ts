@@ -41,10 +41,14 @@ export async function readConfig({ config: file, database }: ConfigOptions): Pro
 /** Where the tables are, for commands that need no rules: `--database`, the file, or DATABASE_URL when there is no file. */
 export async function readDatabaseUrl({ config: file, database }: ConfigOptions): Promise<string> {
   if (database !== undefined) return database;
-  const { DATABASE_URL } = process.env;
-  if (!existsSync(file) && DATABASE_URL !== undefined && DATABASE_URL !== '') return DATABASE_URL;
-  return (await loadConfig(file)).database;
+  const { DATABASE_URL, PG_OBSERVERS_DIRECT_DATABASE } = process.env;
+  const url = PG_OBSERVERS_DIRECT_DATABASE || DATABASE_URL;
+  if (!existsSync(file) && url !== undefined && url !== '') return url;
+  return sessionUrl(await loadConfig(file));
 }
+
+/** What a person does now and then can afford a session, and needs no pooler. */
+export const sessionUrl = ({ database, directDatabase }: Config): string => directDatabase ?? database;
 
 /** Runs `work` on a pool of its own; a database that is away becomes an error with exit status 3. */
 export async function withDatabase<T>(url: string, work: (pool: pg.Pool) => Promise<T>): Promise<T> {

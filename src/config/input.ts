@@ -9,6 +9,8 @@ export interface ConfigInput {
   readonly version: 1;
   /** postgres:// URL. Default: the environment variable DATABASE_URL. */
   readonly database?: string;
+  /** postgres:// URL of the same database past a pooler in transaction mode, which `database` may then be. */
+  readonly direct_database?: string;
   /** Where events come from, by name. */
   readonly sources?: Readonly<Record<string, SourceInput>>;
   /** Where deliveries go, by name. */

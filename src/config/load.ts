@@ -13,7 +13,7 @@ import { FrozenMap } from './frozen-map.ts';
 import { type ConfigInput, serialize } from './input.ts';
 import { readObservers, ruleAsWritten } from './observers.ts';
 import { Problems } from './problems.ts';
-import { readDatabase, readSettings } from './settings.ts';
+import { readDatabase, readDirectDatabase, readSettings } from './settings.ts';
 import { readSources } from './sources.ts';
 import { checkStructure } from './structure.ts';
 import { refuseStrayTemplates } from './templates.ts';
@@ -76,7 +76,7 @@ function build(text: string, label: string, file: string | null, options: Omit<P
   refuseStrayTemplates(document, problems);
   const resolved = resolveVariables(
     document,
-    { env, readFile, skip: options.database === undefined ? [] : ['/database'] },
+    { env, readFile, skip: options.database === undefined ? [] : ['/database', '/direct_database'] },
     problems,
   );
   checkStructure(document, resolved, problems);
@@ -89,6 +89,7 @@ function build(text: string, label: string, file: string | null, options: Omit<P
 /** Every check beyond the structure. The result is good for nothing when a problem was found. */
 function compile(root: Field, file: string | null, env: Environment, otherDatabase: string | undefined): Config {
   const database = readDatabase(root, env, otherDatabase);
+  const directDatabase = readDirectDatabase(root, env, otherDatabase);
   const sources = readSources(root.get('sources'));
   const defaults = readDelivery(root.get('defaults'), builtInDelivery);
   const declared = root.get('destinations');
@@ -99,6 +100,7 @@ function compile(root: Field, file: string | null, env: Environment, otherDataba
   return Object.freeze({
     file,
     database,
+    directDatabase,
     sources: new FrozenMap(sources),
     destinations: new FrozenMap(destinations.all),
     observers: new FrozenMap(observers),

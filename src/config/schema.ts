@@ -141,6 +141,10 @@ export const schema: JsonSchema = {
       database: text('postgres:// URL. Default: the environment variable DATABASE_URL.', {
         examples: ['${DATABASE_URL}'],
       }),
+      direct_database: text(
+        'postgres:// URL of the same database past a pooler in transaction mode, which `database` may then be. Also PG_OBSERVERS_DIRECT_DATABASE.',
+        { examples: ['${DIRECT_URL}'] },
+      ),
       sources: named('Where events come from, by name.', 'source'),
       destinations: named('Where deliveries go, by name.', 'destination'),
       observers: named('The rules, by name.', 'observer'),

@@ -73,6 +73,19 @@ export function readDatabase(root: Field, env: Environment, other: string | unde
   return '';
 }
 
+/**
+ * The way past a pooler, for what needs a session of its own; the environment wins. It belongs to the database of the
+ * file: with another one, nobody has said what leads there.
+ */
+export function readDirectDatabase(root: Field, env: Environment, other: string | undefined): string | null {
+  if (other !== undefined) return null;
+  const variable = 'PG_OBSERVERS_DIRECT_DATABASE';
+  const value = Object.hasOwn(env, variable) ? env[variable] : undefined;
+  const written = root.get('direct_database');
+  const field = value === undefined || value === '' ? written : written.replacedBy(variable, value);
+  return checkedDatabase(field) || null;
+}
+
 function checkedDatabase(field: Field): string {
   readUrl(field, 'postgres');
   return field.text() ?? '';

@@ -171,6 +171,8 @@ export interface Config {
   /** For messages; null when it came from a typed object. */
   readonly file: string | null;
   readonly database: string;
+  /** The same database past a pooler, for what needs a session of its own; null: `database` gives sessions. */
+  readonly directDatabase: string | null;
   readonly sources: ReadonlyMap<string, Source>;
   /** Named ones and the literal URLs that actions use. */
   readonly destinations: ReadonlyMap<string, Destination>;

@@ -101,7 +101,7 @@ function entryOf(event: TelemetryEvent): Entry | null {
       return warn(`the LISTEN connection is lost, polling meanwhile: ${event.message}`);
     case 'listener.deaf':
       return warn(
-        'notifications do not arrive (a pooler in transaction mode?): polling only; give `database:` a direct connection',
+        'notifications do not arrive (a pooler in transaction mode?): polling only; give `direct_database:` a URL that leads to the server itself',
       );
     case 'routing.acquired':
       return info('this instance routes');

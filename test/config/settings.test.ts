@@ -42,3 +42,23 @@ test('another database can be asked for, whatever the file says', () => {
     'observers.yaml:2:11  `database` is not a postgres:// URL',
   );
 });
+
+test('a way past a pooler: from the file, from the environment, and only with the database of the file', () => {
+  const yaml = 'version: 1\ndatabase: postgres://pool/shop\ndirect_database: postgres://u:hunter22@server/shop\n';
+  const config = parse(yaml);
+  expect([config.database, config.directDatabase]).toEqual([
+    'postgres://pool/shop',
+    'postgres://u:hunter22@server/shop',
+  ]);
+  expect(config.secrets).toContain('hunter22');
+  const variable = { PG_OBSERVERS_DIRECT_DATABASE: 'postgres://other/shop' };
+  expect(parse(yaml, variable).directDatabase).toBe('postgres://other/shop');
+  const none = 'version: 1\ndatabase: postgres://pool/shop\n';
+  expect(parse(none).directDatabase).toBeNull();
+  expect(parse(none, variable).directDatabase).toBe('postgres://other/shop');
+  const elsewhere = { file: 'observers.yaml', env: variable, database: 'postgres://elsewhere/shop' };
+  expect(parseConfig(`${yaml}# ${'$'}{UNSET}\n`, elsewhere).directDatabase).toBeNull();
+  expect(messagesOf('version: 1\ndatabase: postgres://p/s\ndirect_database: server\n')).toEqual([
+    'observers.yaml:3:18  `direct_database` is not a postgres:// URL',
+  ]);
+});

@@ -1,6 +1,14 @@
 import { Command } from 'commander';
 import { applyCapture } from '../../transport/postgres/capture-plan.ts';
-import { type ConfigOptions, configOption, databaseOption, jsonOption, readConfig, withDatabase } from '../options.ts';
+import {
+  type ConfigOptions,
+  configOption,
+  databaseOption,
+  jsonOption,
+  readConfig,
+  sessionUrl,
+  withDatabase,
+} from '../options.ts';
 import { describeStep } from './plan.ts';
 
 export function applyCommand(): Command {
@@ -11,7 +19,7 @@ export function applyCommand(): Command {
     .addOption(jsonOption())
     .action(async (options: ConfigOptions & { json?: true }) => {
       const config = await readConfig(options);
-      const steps = await withDatabase(config.database, (pool) =>
+      const steps = await withDatabase(sessionUrl(config), (pool) =>
         applyCapture(pool, config, (step) => {
           if (!options.json) console.log(describeStep(step));
         }),

@@ -1,6 +1,14 @@
 import { Command } from 'commander';
 import { type PlanStep, planCapture } from '../../transport/postgres/capture-plan.ts';
-import { type ConfigOptions, configOption, databaseOption, jsonOption, readConfig, withDatabase } from '../options.ts';
+import {
+  type ConfigOptions,
+  configOption,
+  databaseOption,
+  jsonOption,
+  readConfig,
+  sessionUrl,
+  withDatabase,
+} from '../options.ts';
 
 export function planCommand(): Command {
   return new Command('plan')
@@ -10,7 +18,7 @@ export function planCommand(): Command {
     .addOption(jsonOption())
     .action(async (options: ConfigOptions & { json?: true }) => {
       const config = await readConfig(options);
-      const { steps } = await withDatabase(config.database, (pool) => planCapture(pool, config));
+      const { steps } = await withDatabase(sessionUrl(config), (pool) => planCapture(pool, config));
       if (options.json) console.log(JSON.stringify({ steps }, null, 2));
       else console.log(printPlan(steps));
     });

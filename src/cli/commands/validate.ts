@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { ConfigError } from '../../domain/errors.ts';
 import type { Config } from '../../domain/rules.ts';
 import { planCapture } from '../../transport/postgres/capture-plan.ts';
-import { configOption, jsonOption, readConfig, withDatabase } from '../options.ts';
+import { configOption, jsonOption, readConfig, sessionUrl, withDatabase } from '../options.ts';
 
 interface Options {
   readonly config: string;
@@ -36,7 +36,7 @@ export function validateCommand(): Command {
 async function validate(file: string, options: Options): Promise<void> {
   const url = typeof options.database === 'string' ? { database: options.database } : {};
   const config = await readConfig({ config: file, ...url });
-  if (options.database !== undefined) await withDatabase(config.database, (pool) => planCapture(pool, config));
+  if (options.database !== undefined) await withDatabase(sessionUrl(config), (pool) => planCapture(pool, config));
   if (options.json) console.log(JSON.stringify({ valid: true, ...counts(config), version: config.version }, null, 2));
   else console.log(`${file} is valid: ${inWords(config)}.`);
 }

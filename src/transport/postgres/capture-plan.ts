@@ -16,6 +16,7 @@ import { readInstalled } from './catalog.ts';
 import { describeError, sqlState, withTransaction } from './connection.ts';
 import { lockClass, locks } from './locks.ts';
 import { migrate, pendingMigrations } from './migrations.ts';
+import { requireOwnSessions } from './pooler.ts';
 
 export type { PlanStep } from './capture-steps.ts';
 
@@ -105,6 +106,7 @@ async function takeSteps(
 
 /** Held by a session, as the steps are transactions of their own. */
 async function withApplyLock<T>(pool: pg.Pool, work: () => Promise<T>): Promise<T> {
+  await requireOwnSessions(pool);
   const client = await pool.connect();
   let broken: Error | undefined;
   try {

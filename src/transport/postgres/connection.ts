@@ -11,52 +11,72 @@ const textTypes: pg.CustomTypesConfig = {
   }) as typeof pg.types.getTypeParser,
 };
 
+export type SynchronousCommit = 'on' | 'off';
+
 /**
- * Connection settings for every connection of ours. The session is told in the start-up packet, so that a pooled or
- * reconnected session never runs without them.
+ * What every statement of ours runs under.
  *
  * - `synchronous_commit`: on by default, as what we say is done must survive a crash, whatever the role's setting is
  * - `jit=off`: compiling a statement that runs for a millisecond takes seventy
  * - `plan_cache_mode`, `enable_seqscan`: hot statements are prepared and planned once, maybe while the queue is empty, and
  *   that plan must still be right when it holds a million
+ */
+export function statementSettings(synchronousCommit: SynchronousCommit): readonly (readonly [string, string])[] {
+  return [
+    ['search_path', 'pg_catalog,pg_temp'],
+    ['timezone', 'UTC'],
+    ['datestyle', 'ISO'],
+    ['jit', 'off'],
+    ['plan_cache_mode', 'force_generic_plan'],
+    ['enable_seqscan', 'off'],
+    ['synchronous_commit', synchronousCommit],
+    ['idle_in_transaction_session_timeout', '60000'],
+  ];
+}
+
+/**
  * - `tcp_user_timeout`: the locks of a router whose host vanished go away in 10 s instead of hours
+ */
+const connectionSettings: readonly (readonly [string, string])[] = [
+  ['tcp_user_timeout', '10000'],
+  ['tcp_keepalives_idle', '5'],
+  ['tcp_keepalives_interval', '2'],
+  ['tcp_keepalives_count', '3'],
+];
+
+/**
+ * Connection settings for every connection with a session of its own. The session is told in the start-up packet, so that
+ * a pooled or reconnected session never runs without them.
  */
 export function connectionConfig(
   url: string,
   role: string,
-  synchronousCommit: 'on' | 'off' = 'on',
+  synchronousCommit: SynchronousCommit = 'on',
   wires?: Wires,
 ): pg.ClientConfig {
+  const settings = [...statementSettings(synchronousCommit), ...connectionSettings];
   return {
     ...(wires !== undefined && { stream: wires.open }),
     connectionString: url,
     application_name: `pg-observers ${role}`,
     keepAlive: true,
     connectionTimeoutMillis: 5_000,
-    options: [
-      '-c search_path=pg_catalog,pg_temp',
-      '-c timezone=UTC',
-      '-c datestyle=ISO',
-      '-c jit=off',
-      '-c plan_cache_mode=force_generic_plan',
-      '-c enable_seqscan=off',
-      `-c synchronous_commit=${synchronousCommit}`,
-      '-c tcp_user_timeout=10000',
-      '-c tcp_keepalives_idle=5',
-      '-c tcp_keepalives_interval=2',
-      '-c tcp_keepalives_count=3',
-      '-c idle_in_transaction_session_timeout=60000',
-    ].join(' '),
+    options: settings.map(([name, value]) => `-c ${name}=${value}`).join(' '),
     types: textTypes,
   };
 }
 
-export function createPool(url: string, size: number, synchronousCommit: 'on' | 'off' = 'on', wires?: Wires): pg.Pool {
-  const pool = new pg.Pool({
-    ...connectionConfig(url, 'worker', synchronousCommit, wires),
-    max: size,
-    idleTimeoutMillis: 30_000,
-  });
+export function createPool(
+  url: string,
+  size: number,
+  synchronousCommit: SynchronousCommit = 'on',
+  wires?: Wires,
+): pg.Pool {
+  const config = connectionConfig(url, 'worker', synchronousCommit, wires);
+  return guardPool(new pg.Pool({ ...config, max: size, idleTimeoutMillis: 30_000 }));
+}
+
+export function guardPool(pool: pg.Pool): pg.Pool {
   // An idle connection that breaks is replaced on next use; without a listener it would end the process.
   pool.on('error', () => {});
   // The pool takes its own listener off a connection that is in use: one that breaks between two statements of a
@@ -95,6 +115,7 @@ export function sqlState(error: unknown): string | undefined {
 export function isTransient(error: unknown): boolean {
   const state = sqlState(error);
   if (state === undefined) return isNetworkError(error);
+  if (refusesSettings(error)) return false;
   return /^(08|53|57P|40|55P03)/.test(state) || state === '25006' || state === '57014' || state === '58030';
 }
 
@@ -108,6 +129,11 @@ function isNetworkError(error: unknown): boolean {
   );
 }
 
+/** PgBouncer, to what `connectionConfig` asks for. */
+function refusesSettings(error: unknown): boolean {
+  return sqlState(error) === '08P01' && /unsupported startup parameter/i.test(describeError(error));
+}
+
 /** A connection error as a person needs it: which server, what it said, what to do. Never the password. */
 export function unreachable(url: string, error: unknown): UserError {
   const reason = describeError(error);
@@ -117,6 +143,14 @@ export function unreachable(url: string, error: unknown): UserError {
     return new UserError(`${where} refuses the login: ${reason}. Check user and password in \`database:\`.`, 3, {
       cause: error,
     });
+  }
+  if (refusesSettings(error)) {
+    return new UserError(
+      `${where} is a pooler that refuses the settings of a session: ${reason}. Give \`direct_database:\` (or PG_OBSERVERS_DIRECT_DATABASE) a URL that leads to the server itself; ` +
+        '`database:` may then stay as it is. In session mode, PgBouncer also does with `ignore_startup_parameters = options`.',
+      2,
+      { cause: error },
+    );
   }
   if (state === '3D000')
     return new UserError(`${where}: ${reason}. Create it, or correct \`database:\`.`, 3, { cause: error });
