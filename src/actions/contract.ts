@@ -1,6 +1,7 @@
 import type { Scope } from '../domain/expression.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Action, Destination } from '../domain/rules.ts';
+import type { Deadline } from './deadline.ts';
 
 /**
  * The contract of every action type (webhook, email, slack, …). One conformance suite, test/actions/conformance.ts,
@@ -22,7 +23,7 @@ export interface DestinationClient<A extends Action = Action, Request = unknown>
    */
   render(action: A, scope: Scope, messageId: string): Request;
   /**
-   * One attempt. Never throws and never outlives the signal: whatever happens is an Outcome, `timeout` included.
+   * One attempt. Never throws and never outlives the deadline: whatever happens is an Outcome, `timeout` included.
    * After it settles, nothing of the attempt is left running (body drained or connection destroyed).
    */
   send(request: Request, attempt: AttemptContext): Promise<Outcome>;
@@ -34,7 +35,7 @@ export interface DestinationClient<A extends Action = Action, Request = unknown>
 
 export interface AttemptContext {
   /** The one deadline of the attempt. */
-  readonly signal: AbortSignal;
+  readonly deadline: Deadline;
   /** The deadline's length, for messages. Milliseconds. */
   readonly timeoutMs: number;
   /** From 1. */

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** One (event, observer, action) on its way to a destination. */
 export interface Delivery {
@@ -23,6 +23,6 @@ export interface Delivery {
  * (event, observer, action), so that a receiver can drop repeats. No `.` inside: Standard Webhooks signs `id.timestamp.body`.
  */
 export function messageId(eventUid: string, observer: string, action: string): string {
-  const digest = createHash('sha256').update(`${eventUid}\n${observer}\n${action}`).digest('base64url');
+  const digest = hash('sha256', `${eventUid}\n${observer}\n${action}`, 'base64url');
   return `msg_${digest.slice(0, 27)}`;
 }

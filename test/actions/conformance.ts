@@ -1,6 +1,7 @@
 import { createServer } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { ActionType, DestinationClient } from '../../src/actions/contract.ts';
+import { Deadline } from '../../src/actions/deadline.ts';
 import type { Outcome } from '../../src/domain/outcome.ts';
 import type { Action, Destination } from '../../src/domain/rules.ts';
 import type { SocketSet } from '../../src/receivers/socket-set.ts';
@@ -106,22 +107,24 @@ export function describeConformance(name: string, fixture: ConformanceFixture): 
       expect(receiver.connections.total).toBe(2);
     });
 
-    test('an abort in the middle settles, and the client still works for the next attempt', async () => {
+    test('one that is cut off in the middle settles, and the client still works for the next attempt', async () => {
       const { client, receiver } = await start('hang');
-      const controller = new AbortController();
-      const context = { signal: controller.signal, timeoutMs: 60_000, number: 1 };
+      const deadline = new Deadline(60_000);
+      const context = { deadline, timeoutMs: 60_000, number: 1 };
       const pending = client.send(client.render(fixture.action, scopeOf(), someMessageId), context);
       await receiver.whenBusy();
-      controller.abort();
+      deadline.pass();
       expect(await pending).toMatchObject({ kind: 'retry', errorClass: 'timeout' });
       // More hanging attempts than connections: none may find the pool still taken.
       const more = await Promise.all(Array.from({ length: 9 }, () => send(client, 300)));
       expect(more.map((outcome) => 'errorClass' in outcome && outcome.errorClass)).toEqual(Array(9).fill('timeout'));
     });
 
-    test('a signal that is aborted already sends nothing', async () => {
+    test('a deadline that has passed already sends nothing', async () => {
       const { client, receiver } = await start('accept');
-      const context = { signal: AbortSignal.abort(), timeoutMs: 1000, number: 1 };
+      const deadline = new Deadline(1000);
+      deadline.pass();
+      const context = { deadline, timeoutMs: 1000, number: 1 };
       const request = client.render(fixture.action, scopeOf(), someMessageId);
       expect(await client.send(request, context)).toMatchObject({ kind: 'retry', errorClass: 'timeout' });
       expect(receiver.arrived()).toBe(0);

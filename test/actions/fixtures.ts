@@ -1,4 +1,5 @@
 import type { AttemptContext } from '../../src/actions/contract.ts';
+import { Deadline } from '../../src/actions/deadline.ts';
 import { messageId } from '../../src/domain/delivery.ts';
 import type { EventRecord } from '../../src/domain/event.ts';
 import type { Scope, Template, TemplateMode } from '../../src/domain/expression.ts';
@@ -101,5 +102,5 @@ export const someMessageId = messageId(eventRecord().uid, 'big-order-paid', 'act
 
 /** An attempt with a real deadline. */
 export function attempt(timeoutMs = 10_000, number = 1): AttemptContext {
-  return { signal: AbortSignal.timeout(timeoutMs), timeoutMs, number };
+  return { deadline: new Deadline(timeoutMs), timeoutMs, number };
 }

@@ -2,6 +2,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { Deadline } from '../../src/actions/deadline.ts';
 import { openDestination } from '../../src/actions/registry.ts';
 import { parseConfig } from '../../src/config/index.ts';
 import { startWebhookReceiver } from '../../src/receivers/webhook-receiver.ts';
@@ -73,8 +74,8 @@ observers: { all: { source: orders, actions: [{ webhook: billing }] } }`;
   if (action === undefined) throw new Error('no action');
   const client = openDestination(action.destination);
   const request = client.render(action, scope({ new: '{"id": 42}' }), messageId);
-  const signal = AbortSignal.timeout(10_000);
-  const outcome = await client.send(request, { signal, timeoutMs: 10_000, number: 1 });
+  const deadline = new Deadline(10_000);
+  const outcome = await client.send(request, { deadline, timeoutMs: 10_000, number: 1 });
   await client.close();
   return outcome;
 }

@@ -27,7 +27,7 @@ export const email: ActionType<EmailDestination, EmailAction, EmailRequest> = {
   open: (destination) => new EmailClient(destination),
 };
 
-/** The attempt's signal is the deadline; this only ends waits that no attempt stands behind. */
+/** The attempt has its deadline; this only ends waits that no attempt stands behind. */
 const backstopMs = 600_000;
 
 class EmailClient implements DestinationClient<EmailAction, EmailRequest> {
@@ -69,12 +69,12 @@ class EmailClient implements DestinationClient<EmailAction, EmailRequest> {
   }
 
   async send(request: EmailRequest, attempt: AttemptContext): Promise<Outcome> {
-    if (attempt.signal.aborted) return timedOut(this.#host, attempt);
+    if (attempt.deadline.passed) return timedOut(this.#host, attempt);
     try {
-      const info = await this.#transport.sendMail(this.#toMail(request, attempt.signal));
+      const info = await this.#transport.sendMail(this.#toMail(request, attempt.deadline.signal));
       return acceptedOutcome(info, this.#redact);
     } catch (error) {
-      return attempt.signal.aborted ? timedOut(this.#host, attempt) : failedOutcome(error, this.#host, this.#redact);
+      return attempt.deadline.passed ? timedOut(this.#host, attempt) : failedOutcome(error, this.#host, this.#redact);
     }
   }
 

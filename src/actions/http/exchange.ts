@@ -1,4 +1,5 @@
 import type { Dispatcher } from 'undici';
+import type { Deadline, DeadlineWatcher } from '../deadline.ts';
 import type { Connection } from './connection.ts';
 
 /** An answer is read to its end up to here, so that the connection can be used again; a longer one costs the connection. */
@@ -14,7 +15,7 @@ export interface HttpPost {
 }
 
 export interface HttpReply {
-  /** `timed-out`: by the signal. `failed`: see `error`. Both may have a status already. */
+  /** `timed-out`: by the deadline. `failed`: see `error`. Both may have a status already. */
   readonly end: 'complete' | 'timed-out' | 'failed';
   readonly status: number | null;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
@@ -26,16 +27,16 @@ export interface HttpReply {
 const nothing = Buffer.alloc(0);
 
 /**
- * One POST and its answer, settled once: by the end of the answer, by a fault, or by the signal, whichever is first.
+ * One POST and its answer, settled once: by the end of the answer, by a fault, or by the deadline, whichever is first.
  *
- * A handler for undici's `dispatch` and not its `request`: that one makes a stream of every answer, and does not hear the
- * signal at all while a connection is being made.
+ * A handler for undici's `dispatch` and not its `request`: that one makes a stream of every answer, and does not let
+ * itself be cut off while a connection is being made.
  */
-export class Exchange implements Dispatcher.DispatchHandler {
+export class Exchange implements Dispatcher.DispatchHandler, DeadlineWatcher {
   /** null until it has begun. */
   connection: Connection | null = null;
   readonly #post: HttpPost;
-  readonly #signal: AbortSignal;
+  readonly #deadline: Deadline;
   readonly #onSettled: (reply: HttpReply, isClean: boolean) => void;
   #settled = false;
   #status: number | null = null;
@@ -44,12 +45,12 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #received = 0;
 
   /** @param onSettled is called once; `isClean`: another exchange may follow on the same connection */
-  constructor(post: HttpPost, signal: AbortSignal, onSettled: (reply: HttpReply, isClean: boolean) => void) {
+  constructor(post: HttpPost, deadline: Deadline, onSettled: (reply: HttpReply, isClean: boolean) => void) {
     this.#post = post;
-    this.#signal = signal;
+    this.#deadline = deadline;
     this.#onSettled = onSettled;
-    // The object itself listens: no closure to make for every request.
-    signal.addEventListener('abort', this);
+    // The object itself watches: no closure to make for every request.
+    deadline.watch(this);
   }
 
   start(connection: Connection): void {
@@ -66,8 +67,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#settle('failed', false, error);
   }
 
-  /** The signal. */
-  handleEvent(): void {
+  deadlinePassed(): void {
     this.#settle('timed-out', false);
   }
 
@@ -104,7 +104,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #settle(end: HttpReply['end'], isClean: boolean, error: Error | null = null): void {
     if (this.#settled) return;
     this.#settled = true;
-    this.#signal.removeEventListener('abort', this);
+    this.#deadline.unwatch(this);
     const body = this.#chunks === null ? nothing : Buffer.concat(this.#chunks);
     this.#onSettled({ end, status: this.#status, headers: this.#headers, body, error }, isClean);
   }

@@ -1,11 +1,12 @@
 import { errors } from 'undici';
+import type { Deadline } from '../deadline.ts';
 import { type Connection, createConnection } from './connection.ts';
 import { Exchange, type HttpPost, type HttpReply } from './exchange.ts';
 
 export interface HttpClientOptions {
   /** Connections at once: one request on each, no pipelining (a slow answer would hold up the ones behind it). */
   readonly connections: number;
-  /** For making a connection, milliseconds; an attempt's signal ends it earlier. */
+  /** For making a connection, milliseconds; an attempt's deadline ends it earlier. */
   readonly connectTimeoutMs: number;
 }
 
@@ -35,14 +36,14 @@ export class HttpClient {
     this.#options = options;
   }
 
-  /** Never rejects and never outlives the signal. */
-  post(post: HttpPost, signal: AbortSignal): Promise<HttpReply> {
+  /** Never rejects and never outlives the deadline. */
+  post(post: HttpPost, deadline: Deadline): Promise<HttpReply> {
     return new Promise((resolve) => {
-      const exchange = new Exchange(post, signal, (reply, isClean) => {
+      const exchange = new Exchange(post, deadline, (reply, isClean) => {
         this.#release(exchange, isClean);
         resolve(reply);
       });
-      if (signal.aborted) exchange.handleEvent();
+      if (deadline.passed) exchange.deadlinePassed();
       else if (this.#closing !== null) exchange.fail(new errors.ClientClosedError());
       else if (this.#busy < this.#options.connections) this.#start(exchange);
       else this.#waiting.add(exchange);

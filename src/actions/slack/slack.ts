@@ -52,7 +52,7 @@ class SlackClient implements DestinationClient<SlackAction, SlackRequest> {
 
   async send(request: SlackRequest, attempt: AttemptContext): Promise<Outcome> {
     const { host } = this.#http;
-    if (attempt.signal.aborted) return timedOut(host, attempt);
+    if (attempt.deadline.passed) return timedOut(host, attempt);
     try {
       return this.#auth.kind === 'token'
         ? await postMessage(this.#http, this.#url, this.#auth.token, request, attempt, this.#redact)
@@ -86,7 +86,7 @@ class SlackClient implements DestinationClient<SlackAction, SlackRequest> {
     const headers = { 'content-type': 'application/json; charset=utf-8', 'user-agent': userAgent };
     const body = Buffer.from(`{${members.join(',')}}`);
     const path = this.#url.pathname + this.#url.search;
-    const reply = await this.#http.post({ path, headers, body, keepBytes: 8 * 1024 }, attempt.signal);
+    const reply = await this.#http.post({ path, headers, body, keepBytes: 8 * 1024 }, attempt.deadline);
     return incomingWebhookOutcome(reply, this.#http.host, attempt, this.#redact);
   }
 }

@@ -32,7 +32,7 @@ export async function postMessage(
     const { pathname, search } = new URL(url);
     const headers = { ...init?.headers, 'user-agent': userAgent };
     const body = Buffer.from(String(init?.body));
-    sent.reply = await http.post({ path: pathname + search, headers, body, keepBytes: answerBytes }, attempt.signal);
+    sent.reply = await http.post({ path: pathname + search, headers, body, keepBytes: answerBytes }, attempt.deadline);
     return toFetchResponse(sent.reply, String(url));
   };
   const client = new WebClient(token, {

@@ -64,11 +64,11 @@ class WebhookClient implements DestinationClient<WebhookAction, WebhookRequest> 
 
   async send(request: WebhookRequest, attempt: AttemptContext): Promise<Outcome> {
     const { host } = this.#http;
-    if (attempt.signal.aborted) return timedOut(host, attempt);
+    if (attempt.deadline.passed) return timedOut(host, attempt);
     try {
       const body = Buffer.from(request.body);
       const post = { path: this.#path, headers: this.#signedHeaders(request, body), body, keepBytes };
-      return httpOutcome(await this.#http.post(post, attempt.signal), host, attempt, this.#redact);
+      return httpOutcome(await this.#http.post(post, attempt.deadline), host, attempt, this.#redact);
     } catch (error) {
       return internalFault(host, error, this.#redact);
     }

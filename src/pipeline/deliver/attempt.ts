@@ -1,4 +1,5 @@
 import type { DestinationClient } from '../../actions/contract.ts';
+import { Deadline } from '../../actions/deadline.ts';
 import { type Delivery, messageId } from '../../domain/delivery.ts';
 import type { EventRecord } from '../../domain/event.ts';
 import { ExpressionError } from '../../domain/expression.ts';
@@ -57,18 +58,16 @@ async function send(
   number: number,
   cancellation: Cancellation,
 ): Promise<Outcome> {
-  const deadline = new AbortController();
-  // Not AbortSignal.timeout: it costs a tenth to a third of the throughput.
-  const timer = setTimeout(() => deadline.abort(), timeoutMs);
+  const deadline = new Deadline(timeoutMs);
   cancellation.add(deadline);
   try {
-    return await client.send(request, { signal: deadline.signal, timeoutMs, number });
+    return await client.send(request, { deadline, timeoutMs, number });
   } catch (error) {
     // The contract says it never throws; if it does, the delivery must not vanish with it.
     const message = error instanceof Error ? error.message : String(error);
     return { kind: 'retry', errorClass: 'internal', message, status: null, responseExcerpt: null, retryAfterMs: null };
   } finally {
-    clearTimeout(timer);
+    deadline.clear();
     cancellation.delete(deadline);
   }
 }

@@ -1,23 +1,25 @@
-/** Cuts off every attempt in flight at once. A set of controllers, because thousands of listeners on one signal are slow. */
+import type { Deadline } from '../../actions/deadline.ts';
+
+/** Cuts off every attempt in flight at once. */
 export class Cancellation {
-  readonly #attempts = new Set<AbortController>();
+  readonly #attempts = new Set<Deadline>();
   #cancelled = false;
 
   get cancelled(): boolean {
     return this.#cancelled;
   }
 
-  add(attempt: AbortController): void {
+  add(attempt: Deadline): void {
     this.#attempts.add(attempt);
-    if (this.#cancelled) attempt.abort();
+    if (this.#cancelled) attempt.pass();
   }
 
-  delete(attempt: AbortController): void {
+  delete(attempt: Deadline): void {
     this.#attempts.delete(attempt);
   }
 
   cancel(): void {
     this.#cancelled = true;
-    for (const attempt of this.#attempts) attempt.abort();
+    for (const attempt of this.#attempts) attempt.pass();
   }
 }

@@ -18,13 +18,19 @@ export function createSettlementRedactor(secrets: readonly string[]): (settlemen
   const whole = createRedactor(spellings);
   const text = (value: string) => (value.length < shortestCut ? whole(value) : withoutCutSecret(whole(value), long));
   const nullable = (value: string | null) => (value === null ? null : text(value));
-  return (settlement) => ({
-    ...settlement,
-    errorClass: nullable(settlement.errorClass),
-    errorMessage: nullable(settlement.errorMessage),
-    responseExcerpt: nullable(settlement.responseExcerpt),
-    request: settlement.request === undefined ? undefined : redactDeep(settlement.request, text),
-  });
+  return (settlement) => {
+    const { errorClass, errorMessage, responseExcerpt, request } = settlement;
+    // Most attempts succeed and leave nothing to look through.
+    if (errorClass === null && errorMessage === null && responseExcerpt === null && request === undefined)
+      return settlement;
+    return {
+      ...settlement,
+      errorClass: nullable(errorClass),
+      errorMessage: nullable(errorMessage),
+      responseExcerpt: nullable(responseExcerpt),
+      request: request === undefined ? undefined : redactDeep(request, text),
+    };
+  };
 }
 
 function redactDeep(value: unknown, text: (value: string) => string): unknown {
