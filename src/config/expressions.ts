@@ -1,4 +1,5 @@
 import type { CompiledExpression, Template, TemplateMode } from '../domain/expression.ts';
+import type { OnDead } from '../domain/rules.ts';
 import {
   CompileError,
   compileCondition,
@@ -18,7 +19,14 @@ export function readCondition(field: Field): CompiledExpression | null {
   return field.present && typeof value === 'object' ? compiled(field, () => compileTree(value)) : null;
 }
 
-export function readOrderBy(field: Field): CompiledExpression | null {
+/** `order_by: key`, or `order_by: { expression: key, on_dead: block }`. */
+export function readOrdering(field: Field): { orderBy: CompiledExpression | null; onDead: OnDead } {
+  if (field.text() !== undefined) return { orderBy: readOrderBy(field), onDead: 'skip' };
+  const onDead = field.get('on_dead').text() === 'block' ? 'block' : 'skip';
+  return { orderBy: readOrderBy(field.get('expression')), onDead };
+}
+
+function readOrderBy(field: Field): CompiledExpression | null {
   const text = field.text();
   if (text === undefined) return null;
   // `key` is so common that it has a word of its own.

@@ -127,8 +127,15 @@ export interface ObserverInput {
   /** Condition: an expression (CEL) or a tree. Default: every event. */
   readonly when?: string | Readonly<Record<string, unknown>>;
   /** `key`, or an expression: deliveries with the same value to one destination go first in, first out. */
-  readonly order_by?: string;
+  readonly order_by?: string | OrderingInput;
   readonly actions: readonly ActionInput[];
+}
+
+export interface OrderingInput {
+  /** `key`, or an expression. */
+  readonly expression: string;
+  /** When one of them becomes a dead letter: go on with the next, or wait until it is replayed or discarded. Default: skip. */
+  readonly on_dead?: 'skip' | 'block';
 }
 
 export type ActionInput = WebhookActionInput | EmailActionInput | SlackActionInput;

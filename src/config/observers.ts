@@ -2,7 +2,7 @@ import type { Operation } from '../domain/event.ts';
 import type { Action, Observer, Source } from '../domain/rules.ts';
 import { type Destinations, readActions } from './actions.ts';
 import { childOf } from './document.ts';
-import { readCondition, readOrderBy } from './expressions.ts';
+import { readCondition, readOrdering } from './expressions.ts';
 import type { Field } from './field.ts';
 import { fingerprint, withoutCredentials, withoutSecrets } from './fingerprint.ts';
 import { didYouMean, listed } from './suggestions.ts';
@@ -18,13 +18,13 @@ export function readObservers(
     const source = findSource(field.get('source'), sources, declaredSources);
     const on = readOperations(field.get('on'), source);
     const when = readCondition(field.get('when'));
-    const orderBy = readOrderBy(field.get('order_by'));
+    const { orderBy, onDead } = readOrdering(field.get('order_by'));
     const actions = readActions(field.get('actions'), destinations);
     if (source === null) continue;
     const version = versionOf(field, actions, destinations.declared);
     observers.set(
       name,
-      Object.freeze({ name, position: field.keyPosition, source, on, when, orderBy, actions, version }),
+      Object.freeze({ name, position: field.keyPosition, source, on, when, orderBy, onDead, actions, version }),
     );
   }
   return observers;

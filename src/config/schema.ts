@@ -95,12 +95,24 @@ const observerDefinition = record(
         { all: [{ changed: 'status' }, { 'new.status': 'paid' }] },
       ],
     },
-    order_by: text(
-      '`key`, or an expression: deliveries with the same value to one destination go first in, first out.',
-      {
-        examples: ['key', 'new.customer_id'],
+    order_by: {
+      description:
+        '`key`, or an expression: deliveries with the same value to one destination go first in, first out. The long form also says what a dead one means for those behind it.',
+      type: ['string', 'object'],
+      minLength: 1,
+      required: ['expression'],
+      additionalProperties: false,
+      properties: {
+        expression: text('`key`, or an expression.', { examples: ['key', 'new.customer_id'] }),
+        on_dead: {
+          description:
+            'When one of them becomes a dead letter: `skip` goes on with the next, `block` waits until it is replayed with success or discarded.',
+          enum: ['skip', 'block'],
+          default: 'skip',
+        },
       },
-    ),
+      examples: ['key', 'new.customer_id', { expression: 'key', on_dead: 'block' }],
+    },
     actions: {
       description: 'What to do, each on its own: one that fails does not hold up the others.',
       type: 'array',

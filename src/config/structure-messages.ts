@@ -29,6 +29,8 @@ export function placeName(path: readonly string[]): string {
 export function unknownKey(path: readonly string[], key: string, known: readonly string[], meant: string | null): Told {
   if (key === '<<') return ['merge keys (`<<`) are not supported', 'use `defaults`, or an alias for a whole value'];
   if (unsupportedKeys.has(key)) return [`\`${key}\` is not supported yet`, null];
+  if (key === 'on_dead' && path[0] === 'observers' && path.length === 2)
+    return [`\`on_dead\` belongs into \`order_by\``, 'write order_by: { expression: key, on_dead: block }'];
   const hint = meant === null ? `known: ${known.join(', ')}` : didYouMean(key, [meant]);
   return [`unknown key \`${shortened(key)}\` in ${placeName(path)}`, hint];
 }

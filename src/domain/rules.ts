@@ -140,6 +140,8 @@ export interface SlackAction extends ActionCommon {
 
 export type Action = WebhookAction | EmailAction | SlackAction;
 
+export type OnDead = 'skip' | 'block';
+
 export interface Observer {
   readonly name: string;
   readonly position: Position;
@@ -150,6 +152,8 @@ export interface Observer {
   readonly when: CompiledExpression | null;
   /** Deliveries with the same value to one destination go first in, first out. `key` means the event's key. */
   readonly orderBy: CompiledExpression | null;
+  /** When one of an ordered lane dies: `skip` goes on with the next, `block` waits until it is replayed or discarded. */
+  readonly onDead: OnDead;
   readonly actions: readonly Action[];
   /** Hash of the rule as written: kept with every delivery and dead letter. */
   readonly version: string;

@@ -127,6 +127,8 @@ export interface Settlement {
   readonly responseExcerpt: string | null;
   /** Only for `dead`: what was to be sent, without secrets. */
   readonly request: unknown;
+  /** Only for `dead`, in an ordered lane: what follows waits until the dead letter is replayed with success or discarded. */
+  readonly holdsLane: boolean;
   /** Whether the history keeps this attempt. */
   readonly keepAttempt: boolean;
 }

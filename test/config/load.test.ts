@@ -110,6 +110,18 @@ test('without options the built-in ones hold', () => {
   expect(config.database).toBe(database);
 });
 
+test('order_by in its short and its long form', () => {
+  const ordering = (written: string): unknown => {
+    const yaml = shop(`observers: { o: { source: orders, ${written} actions: [{ webhook: billing }] } }\n`);
+    const { orderBy, onDead } = parse(yaml).observers.get('o') ?? {};
+    return { orderBy: orderBy?.source ?? null, onDead };
+  };
+  expect(ordering('')).toEqual({ orderBy: null, onDead: 'skip' });
+  expect(ordering('order_by: key,')).toEqual({ orderBy: 'event.key', onDead: 'skip' });
+  expect(ordering('order_by: { expression: new.id },')).toEqual({ orderBy: 'new.id', onDead: 'skip' });
+  expect(ordering('order_by: { expression: key, on_dead: block },')).toEqual({ orderBy: 'event.key', onDead: 'block' });
+});
+
 test('what an observer listens to follows from its source; backfills only when asked for', () => {
   const rules = (on: string, source = 'orders'): string =>
     shop(`observers: { o: { source: ${source}, ${on} actions: [{ webhook: billing }] } }\n`);

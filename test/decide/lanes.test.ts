@@ -131,6 +131,7 @@ function outcome({ delivery }: ClaimedDelivery, kind: Settlement['kind']): Settl
     errorMessage: failed ? 'no' : null,
     responseExcerpt: null,
     request: undefined,
+    holdsLane: false,
     keepAttempt: false,
   };
 }

@@ -208,6 +208,7 @@ test('a settlement whose lease is past changes nothing, and a repeated one count
     errorMessage: 'no',
     responseExcerpt: null,
     request: undefined,
+    holdsLane: false,
     keepAttempt: true,
   };
   expect(await queue.settle([failed])).toEqual(new Set([first.id]));

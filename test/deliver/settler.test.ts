@@ -21,6 +21,7 @@ function settlement(id: number, overrides: Partial<Settlement> = {}): Settlement
     errorMessage: null,
     responseExcerpt: null,
     request: undefined,
+    holdsLane: false,
     keepAttempt: true,
     ...overrides,
   };

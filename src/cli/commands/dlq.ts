@@ -89,7 +89,7 @@ function listCommand(): Command {
         row.action === null ? row.observer : `${row.observer}/${row.action}`,
         row.destination ?? '–',
         String(row.attempts),
-        row.replaying ? 'replaying' : row.reason,
+        `${row.replaying ? 'replaying' : row.reason}${row.holds_lane ? ', holds lane' : ''}`,
         row.error_message ?? '',
       ]);
       console.log(
@@ -133,11 +133,17 @@ function describe(row: DeadLetterDetail): string {
     ...line('died', row.died_at),
     ...line('rule version', row.rule_version),
     ...line('replays', row.replays === 0 ? 0 : `${row.replays}, the last ${ago(row.last_replayed_at)}`),
+    ...line('ordered by', row.ordering_key),
+    ...line(
+      'holds lane',
+      row.holds_lane ? `yes: ${row.waiting ?? 0} deliveries wait until it is replayed or discarded` : null,
+    ),
     ...line('state', row.replaying ? 'a replay is on its way' : null),
     ...line('event data', row.event),
     ...line('request', row.request),
     '',
     `pg-observers dlq retry ${row.id}`,
+    ...(row.holds_lane ? [`pg-observers dlq discard ${row.id}`] : []),
   ].join('\n');
 }
 

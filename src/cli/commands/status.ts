@@ -26,7 +26,9 @@ export function statusCommand(): Command {
 }
 
 function describe(status: DatabaseStatus, detailed: boolean): string {
-  return [instances(status), routing(status), queue(status, detailed), deadLetters(status)].join('\n\n');
+  return [instances(status), routing(status), queue(status, detailed), ...heldLanes(status), deadLetters(status)].join(
+    '\n\n',
+  );
 }
 
 function instances({ instances: rows }: DatabaseStatus): string {
@@ -62,6 +64,22 @@ function queue({ queue: rows }: DatabaseStatus, detailed: boolean): string {
     ...(detailed ? [row.last_error ?? '–'] : []),
   ]);
   return table(detailed ? [...head, 'LAST ERROR'] : head, cells);
+}
+
+function heldLanes({ heldLanes: lanes }: DatabaseStatus): string[] {
+  if (lanes.length === 0) return [];
+  const cells = lanes.map((lane) => [
+    lane.dead_letter,
+    ago(lane.died_at),
+    lane.observer,
+    lane.destination,
+    String(lane.pending),
+    lane.ordering_key,
+  ]);
+  const held = table(['DEAD LETTER', 'DIED', 'OBSERVER', 'DESTINATION', 'WAITING', 'ORDERED BY'], cells);
+  return [
+    `${pc.red('Lanes that wait for a dead letter: `dlq retry ID` or `dlq discard ID` lets them go on.')}\n${held}`,
+  ];
 }
 
 function deadLetters({ deadLetters: count }: DatabaseStatus): string {

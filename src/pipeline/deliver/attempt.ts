@@ -45,6 +45,7 @@ export async function attempt(
     errorMessage: failed ? outcome.message : null,
     responseExcerpt: outcome.responseExcerpt,
     request: kind === 'dead' ? describe(client, request) : undefined,
+    holdsLane: false,
     keepAttempt: true,
   };
 }
@@ -105,6 +106,7 @@ function fault(
     errorMessage: `${message}${where}`,
     responseExcerpt: null,
     request: undefined,
+    holdsLane: false,
     keepAttempt: true,
   };
 }

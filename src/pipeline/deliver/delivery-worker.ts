@@ -1,4 +1,6 @@
+import type { Delivery } from '../../domain/delivery.ts';
 import type { EventRecord } from '../../domain/event.ts';
+import type { DeadLetterReason } from '../../domain/outcome.ts';
 import type { Action, Config } from '../../domain/rules.ts';
 import { SourceNames } from '../../domain/source-names.ts';
 import type { Telemetry } from '../../domain/telemetry.ts';
@@ -27,6 +29,8 @@ export class DeliveryWorker {
   readonly #options: DeliveryWorkerOptions;
   readonly #cancellation = new Cancellation();
   #actions = new Map<string, Action>();
+  /** Observers whose dead hold their lane. */
+  #blocking: ReadonlySet<string> = new Set();
   #keep: Config['settings']['attempts'] = 'all';
   #redact: (settlement: Settlement) => Settlement = (settlement) => settlement;
   #sources = new SourceNames([]);
@@ -39,6 +43,7 @@ export class DeliveryWorker {
     this.#actions = new Map(
       [...config.observers.values()].flatMap((o) => o.actions.map((a) => [actionKey(o.name, a.name), a] as const)),
     );
+    this.#blocking = new Set([...config.observers.values()].flatMap((o) => (o.onDead === 'block' ? o.name : [])));
     this.#keep = config.settings.attempts;
     this.#redact = createSettlementRedactor(config.secrets);
     this.#sources = new SourceNames(config.sources.values());
@@ -79,7 +84,7 @@ export class DeliveryWorker {
 
   #settle(outcome: Settlement, event: EventRecord): void {
     const keepAttempt = this.#keep === 'all' || (this.#keep === 'failures' && outcome.kind !== 'delivered');
-    const settlement = this.#redact(keepAttempt ? outcome : { ...outcome, keepAttempt });
+    const settlement = this.#redact({ ...outcome, keepAttempt, holdsLane: this.#holdsLane(outcome, outcome.reason) });
     this.#options.settler.add(settlement);
     const { delivery } = settlement;
     this.#options.telemetry({
@@ -102,6 +107,19 @@ export class DeliveryWorker {
   }
 
   /**
+   * By the rules of now, not of when it was queued: whoever changes `on_dead` means what dies from then on. A rule that is
+   * gone holds nobody up: what it said about its dead went with it.
+   */
+  #holdsLane({ delivery }: { delivery: Delivery }, reason: DeadLetterReason | null): boolean {
+    return (
+      reason !== null &&
+      reason !== 'rule_removed' &&
+      delivery.orderingKey !== null &&
+      this.#blocking.has(delivery.observer)
+    );
+  }
+
+  /**
    * The rule was removed from the file, or this process has an older file than the one that queued the delivery. Only
    * the newest rules may say that it is gone; everybody else leaves it to them.
    */
@@ -119,8 +137,9 @@ export class DeliveryWorker {
   }
 
   /** A dead letter without an attempt. */
-  #bury({ delivery }: ClaimedDelivery, reason: 'rule_removed' | 'engine_fault', errorMessage: string): null {
-    this.#options.settler.add({ ...unattempted, delivery, reason, errorMessage });
+  #bury(claimed: ClaimedDelivery, reason: 'rule_removed' | 'engine_fault', errorMessage: string): null {
+    const holdsLane = this.#holdsLane(claimed, reason);
+    this.#options.settler.add({ ...unattempted, delivery: claimed.delivery, reason, errorMessage, holdsLane });
     return null;
   }
 }

@@ -9,6 +9,7 @@
  * changed, the router. The poll is for what nobody could tell us: deliveries that another instance left.
  */
 
+import type { Delivery } from '../../domain/delivery.ts';
 import type { Config } from '../../domain/rules.ts';
 import type { Telemetry } from '../../domain/telemetry.ts';
 import type { ClaimedDelivery, ClaimWish, DeliveryQueue, Settlement } from '../../transport/contract.ts';
@@ -225,7 +226,8 @@ export class Dispatcher {
   #settled(settlements: readonly Settlement[]): void {
     this.#inHand.settled(settlements);
     // A retry has its time now, and a follower of an ordered lane is free: both only the table knows.
-    if (settlements.some(({ kind, delivery }) => kind === 'retry' || delivery.orderingKey !== null)) this.wake();
+    const freed = ({ orderingKey, deadLetterId }: Delivery) => orderingKey !== null || deadLetterId !== null;
+    if (settlements.some(({ kind, delivery }) => kind === 'retry' || freed(delivery))) this.wake();
   }
 
   #announceBreaker(lane: DestinationLane, now: number): void {

@@ -38,9 +38,15 @@ export interface DeadLetter {
   readonly last_replayed_at: string | null;
   /** True while a replay of it is on its way. */
   readonly replaying: boolean;
+  /** The value of `order_by`; null outside of an ordered lane. */
+  readonly ordering_key: string | null;
+  /** Its lane waits until it is replayed with success or discarded. */
+  readonly holds_lane: boolean;
 }
 
 export interface DeadLetterDetail extends DeadLetter {
+  /** Deliveries that wait in the lane it holds; null when it holds none. */
+  readonly waiting: number | null;
   /** JSON text, numbers digit for digit. */
   readonly event: JsonText;
   readonly request: JsonText | null;
@@ -54,7 +60,7 @@ const listed = `
   d.id::text, d.event_uid::text, d.event ->> 'source' as source, d.event ->> 'operation' as operation, d.event ->> 'key' as key,
   d.observer, d.action, d.destination, d.tenant, d.reason, d.error_class, d.error_message, d.http_status, d.response_excerpt,
   d.attempts, d.first_attempt_at, d.died_at, d.rule_version, d.replays, d.last_replayed_at,
-  ${replaying} as replaying`;
+  ${replaying} as replaying, d.ordering_key, d.holds_lane`;
 
 const matching = `
   ($1::text is null or d.observer = $1) and ($2::text is null or d.destination = $2) and ($3::text is null or d.tenant = $3)
@@ -80,7 +86,10 @@ export async function listDeadLetters(pool: pg.Pool, filter: DeadLetterFilter): 
 
 export async function showDeadLetter(pool: pg.Pool, id: string): Promise<DeadLetterDetail | null> {
   const { rows } = await pool.query<DeadLetterDetail>(
-    `select ${listed}, d.event::text as event, d.request::text as request from observers.dead_letters d where d.id = $1::bigint`,
+    `select ${listed}, d.event::text as event, d.request::text as request, l.pending::int as waiting
+     from observers.dead_letters d
+     left join observers.lanes l on d.holds_lane and l.held and l.destination = d.destination and l.ordering_key = d.ordering_key
+     where d.id = $1::bigint`,
     [id],
   );
   return rows[0] ?? null;

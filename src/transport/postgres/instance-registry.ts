@@ -3,7 +3,8 @@ import type pg from 'pg';
 import type { Delivery } from '../../domain/delivery.ts';
 import type { Heartbeat, InstanceRegistry, Settlement } from '../contract.ts';
 import { programVersion } from './connection.ts';
-import { type DeliveryRow, deliveryColumns, newLease, settle, toDelivery } from './delivery-queue.ts';
+import { type DeliveryRow, deliveryColumns, toDelivery } from './delivery-queue.ts';
+import { newLease, settle } from './settlement.ts';
 
 /**
  * The row of this process in observers.instances. `id` is new for every life of the process that lost its claims, so
@@ -94,6 +95,8 @@ function orphaned(delivery: Delivery): Settlement {
     errorMessage: `no rule names the destination ${delivery.destination} any more`,
     responseExcerpt: null,
     request: undefined,
+    // What the rule said about its dead went with the rule.
+    holdsLane: false,
     keepAttempt: false,
   };
 }

@@ -79,14 +79,14 @@ const decisionInput = (first: number) => `
     insert into observers.lanes as l (destination, ordering_key, pending)
     select destination, ordering_key, count(*) from wanted where ordering_key is not null group by 1, 2 order by 1, 2
     on conflict (destination, ordering_key) do update set pending = l.pending + excluded.pending
-    returning destination, ordering_key, pending
+    returning destination, ordering_key, pending, held
   ),
   queued as (
     insert into observers.deliveries
       (event_id, event_at, event_uid, observer, action, destination, tenant, ordering_key, state, rule_version)
     select w.event_id, w.event_at, w.event_uid, w.observer, w.action, w.destination, w.tenant, w.ordering_key,
            case when w.ordering_key is null then 'ready'
-                when l.pending = count(*) over lane_rows and row_number() over (lane_rows order by w.n) = 1 then 'ready'
+                when not l.held and l.pending = count(*) over lane_rows and row_number() over (lane_rows order by w.n) = 1 then 'ready'
                 else 'blocked' end,
            w.rule_version
     from wanted w left join lane l on l.destination = w.destination and l.ordering_key = w.ordering_key

@@ -4,6 +4,8 @@ export interface DatabaseStatus {
   readonly instances: readonly InstanceStatus[];
   readonly checkpoint: RoutingLag;
   readonly queue: readonly QueueStatus[];
+  /** Lanes that wait for a dead letter to be replayed or discarded, the longest first; at most 20 of them. */
+  readonly heldLanes: readonly HeldLane[];
   readonly deadLetters: number;
 }
 
@@ -29,6 +31,16 @@ export interface QueueStatus {
   readonly last_error: string | null;
 }
 
+export interface HeldLane {
+  readonly destination: string;
+  readonly ordering_key: string;
+  /** Deliveries that wait in it. */
+  readonly pending: number;
+  readonly dead_letter: string;
+  readonly observer: string;
+  readonly died_at: string;
+}
+
 export interface RoutingLag {
   readonly at: string;
   /** Events captured and not routed yet; capped at 100,001. */
@@ -44,7 +56,7 @@ export async function readRoutingLag(pool: pg.Pool): Promise<RoutingLag> {
 }
 
 export async function readDatabaseStatus(pool: pg.Pool): Promise<DatabaseStatus> {
-  const [instances, checkpoint, queue, dead] = await Promise.all([
+  const [instances, checkpoint, queue, held, dead] = await Promise.all([
     pool.query<InstanceStatus>(
       `select id::text, host, pid, version, rules_version, routing, started_at,
               extract(epoch from now() - heartbeat_at)::float8 * 1000 as silent_ms
@@ -60,12 +72,19 @@ export async function readDatabaseStatus(pool: pg.Pool): Promise<DatabaseStatus>
               (array_agg(last_error order by attempts desc) filter (where last_error is not null))[1] as last_error
        from observers.deliveries group by 1 order by count(*) desc, 1`,
     ),
+    pool.query<HeldLane>(
+      `select l.destination, l.ordering_key, l.pending::int, d.id::text as dead_letter, d.observer, d.died_at
+       from observers.lanes l
+       join observers.dead_letters d on d.holds_lane and d.destination = l.destination and d.ordering_key = l.ordering_key
+       where l.held order by l.pending desc, d.id limit 20`,
+    ),
     pool.query<{ count: number }>('select count(*)::int as count from observers.dead_letters'),
   ]);
   return {
     instances: instances.rows,
     checkpoint,
     queue: queue.rows,
+    heldLanes: held.rows,
     deadLetters: dead.rows[0]?.count ?? 0,
   };
 }
