@@ -1,9 +1,9 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, onTestFinished, TestRunner } from 'vitest';
+import { freePort } from '../support/free-port.ts';
 import { type ProcessOptions, startProgram, type TestProcess } from '../support/processes.ts';
 
 /** Polls until `look` gives something. @throws Error naming `what` after `withinMs` */
@@ -35,15 +35,7 @@ export async function rulesFile(yaml: string): Promise<string> {
   return file;
 }
 
-/** A port nobody listens on; taken a moment later by whoever asked for it. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no TCP address');
-  return address.port;
-}
+export { freePort };
 
 export interface LogRecord {
   readonly level: string;

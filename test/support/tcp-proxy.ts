@@ -11,9 +11,9 @@ export interface TcpProxy {
   pause(): void;
   /**
    * Half-open for good, as behind a NAT that forgot them: what the connections of now send from now on vanishes, in both
-   * directions, and neither end is told, also after `resume`. New ones are served.
+   * directions, and neither end is told, also after `resume`. New ones are served. `share`: a random part of them (0 … 1).
    */
-  swallow(): void;
+  swallow(share?: number): void;
   /** Everything arrives late, but in order. Milliseconds; `jitterMs`: a random share of it comes on top. 0: at once. */
   delay(ms: number, jitterMs?: number): void;
   /** Bytes a second of each connection and direction; null: as fast as they come. */
@@ -87,8 +87,8 @@ export async function startTcpProxy(
     pause: () => {
       weather.paused = true;
     },
-    swallow: () => {
-      for (const link of links) link.swallowed = true;
+    swallow: (share = 1) => {
+      for (const link of links) if (share >= 1 || random() < share) link.swallowed = true;
       flow();
     },
     delay: (ms, jitterMs = 0) => {
