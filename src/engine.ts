@@ -185,6 +185,7 @@ export class Engine {
     await readCheckpoint(this.#pools.durable, this.#config.settings.environment);
     await this.#membership.join();
     this.#lifeline.watch(
+      this.#pools.directUrl,
       () => this.#membership.silentMs(),
       () => this.#config.settings.instanceTimeoutMs,
     );

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import pg from 'pg';
 import { UserError } from '../../domain/errors.ts';
+import { WatchedClient, type WatchedConfig } from './watched-client.ts';
 import type { Wires } from './wires.ts';
 
 /** Results that would lose digits as JavaScript numbers stay text (bigint, numeric); times stay text with microseconds. */
@@ -20,6 +21,8 @@ export type SynchronousCommit = 'on' | 'off';
  * - `jit=off`: compiling a statement that runs for a millisecond takes seventy
  * - `plan_cache_mode`, `enable_seqscan`: hot statements are prepared and planned once, maybe while the queue is empty, and
  *   that plan must still be right when it holds a million
+ * - `idle_in_transaction_session_timeout`: a process that is frozen between two statements holds the locks of lanes, and
+ *   everybody else's routing waits for those
  */
 export function statementSettings(synchronousCommit: SynchronousCommit): readonly (readonly [string, string])[] {
   return [
@@ -30,7 +33,7 @@ export function statementSettings(synchronousCommit: SynchronousCommit): readonl
     ['plan_cache_mode', 'force_generic_plan'],
     ['enable_seqscan', 'off'],
     ['synchronous_commit', synchronousCommit],
-    ['idle_in_transaction_session_timeout', '60000'],
+    ['idle_in_transaction_session_timeout', '5000'],
   ];
 }
 
@@ -53,10 +56,10 @@ export function connectionConfig(
   role: string,
   synchronousCommit: SynchronousCommit = 'on',
   wires?: Wires,
-): pg.ClientConfig {
+): WatchedConfig {
   const settings = [...statementSettings(synchronousCommit), ...connectionSettings];
   return {
-    ...(wires !== undefined && { stream: wires.open }),
+    ...(wires !== undefined && { wires, stream: wires.open }),
     connectionString: url,
     application_name: `pg-observers ${role}`,
     keepAlive: true,
@@ -73,7 +76,7 @@ export function createPool(
   wires?: Wires,
 ): pg.Pool {
   const config = connectionConfig(url, 'worker', synchronousCommit, wires);
-  return guardPool(new pg.Pool({ ...config, max: size, idleTimeoutMillis: 30_000 }));
+  return guardPool(new pg.Pool({ ...config, Client: WatchedClient, max: size, idleTimeoutMillis: 30_000 }));
 }
 
 export function guardPool(pool: pg.Pool): pg.Pool {

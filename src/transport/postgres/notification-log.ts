@@ -1,7 +1,8 @@
-import pg from 'pg';
+import type pg from 'pg';
 import type { Notification, NotificationLog } from '../contract.ts';
 import { connectionConfig } from './connection.ts';
 import { lockClass, locks } from './locks.ts';
+import { WatchedClient } from './watched-client.ts';
 import type { Wires } from './wires.ts';
 
 /**
@@ -9,7 +10,7 @@ import type { Wires } from './wires.ts';
  * make an event of its own of the same notification.
  */
 export async function openNotificationLog(url: string, wires?: Wires): Promise<NotificationLog | null> {
-  const client = new pg.Client(connectionConfig(url, 'channels', 'on', wires));
+  const client: pg.Client = new WatchedClient(connectionConfig(url, 'channels', 'on', wires));
   let broken: Error | null = null;
   client.on('error', (error) => {
     broken = error;

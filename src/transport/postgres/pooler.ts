@@ -20,6 +20,7 @@ import {
   statementSettings,
   withTransaction,
 } from './connection.ts';
+import { WatchedClient } from './watched-client.ts';
 import type { Wires } from './wires.ts';
 
 /** Whatever each transaction of a client begins with takes the place of its `begin`; statements lose their names. */
@@ -29,7 +30,12 @@ function clientFor(synchronousCommit: SynchronousCommit): typeof pg.Client {
     ...statementSettings(synchronousCommit).map(([name, value]) => `set local ${name} = ${value}`),
   ];
   const beginning = begin.join('; ');
-  return class TransactionClient extends pg.Client {
+  return class TransactionClient extends WatchedClient {
+    /** What a pooler tells at login is no process of the server. */
+    override get session(): null {
+      return null;
+    }
+
     // biome-ignore lint/suspicious/noExplicitAny: node-postgres declares a dozen overloads
     override query(statement: any, ...rest: any[]): any {
       const own = statement === 'begin' ? beginning : withoutName(statement);

@@ -14,7 +14,7 @@
  * - primary only: a standby's snapshot lists no running transactions
  */
 
-import pg from 'pg';
+import type pg from 'pg';
 import type { EventRecord } from '../../domain/event.ts';
 import type { Decisions, ReplayRequest, RoutingSession } from '../contract.ts';
 import { type Checkpoint, readCheckpoint } from './checkpoint.ts';
@@ -22,6 +22,7 @@ import { connectionConfig } from './connection.ts';
 import { type EventRow, toEventRecord } from './event-row.ts';
 import { lockClass, locks } from './locks.ts';
 import { commitQuery, decisionColumns, deltaQuery, replayQuery, replaysQuery, sliceQuery } from './routing-sql.ts';
+import { WatchedClient } from './watched-client.ts';
 import type { Wires } from './wires.ts';
 
 export interface RoutingOptions {
@@ -74,7 +75,7 @@ interface EventKey {
  */
 export async function openRoutingSession(url: string, options: RoutingOptions = {}): Promise<RoutingSession | null> {
   const config = connectionConfig(url, 'router', 'on', options.wires);
-  const client = new pg.Client({
+  const client: pg.Client = new WatchedClient({
     ...config,
     options: `${config.options} -c idle_session_timeout=${options.idleTimeoutMs ?? 0}`,
   });
