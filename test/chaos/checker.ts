@@ -11,7 +11,8 @@
  *   sending, a network that delivered late): a sender can't take back what is on its way. These are counted.
  * - wrong payload: a body other than the change that committed; or a message id that is not the delivery's own.
  * - phantom: a request for something that never committed.
- * - dead letters: all of them, and those nobody refused.
+ * - dead letters: all of them, and those without a cause: `rejected` needs a refusal, `exhausted` a request and no success.
+ * - settled twice: two outcomes written for one delivery.
  */
 
 export interface Fault {
@@ -57,7 +58,7 @@ export interface Arrival {
 }
 
 export interface DeadLetter {
-  readonly messageId: string;
+  readonly delivery: string;
   readonly reason: string;
 }
 
@@ -68,40 +69,203 @@ export interface History {
   readonly faults: readonly Fault[];
   /** When the delivery left the queue for good, by message id. */
   readonly settledAt: ReadonlyMap<string, number>;
+  /** Message ids of deliveries that did so more than once. */
+  readonly settledTwice: readonly string[];
   readonly deadLetters: readonly DeadLetter[];
   /** Rows of the queue after the drain. */
   readonly leftovers: number;
   readonly repeats: 'none' | 'in flight';
 }
 
+export const broken = [
+  'lost',
+  'unexplainedDuplicates',
+  'outOfOrder',
+  'wrongPayload',
+  'phantoms',
+  'unexplainedDeadLetters',
+  'settledTwice',
+  'leftovers',
+] as const;
+
 export interface Violation {
-  readonly kind: keyof Pick<
-    Verdict,
-    | 'lost'
-    | 'unexplainedDuplicates'
-    | 'outOfOrder'
-    | 'wrongPayload'
-    | 'phantoms'
-    | 'unexplainedDeadLetters'
-    | 'leftovers'
-  >;
+  readonly kind: (typeof broken)[number];
   readonly delivery: string;
   readonly text: string;
 }
 
-export interface Verdict {
+export type Verdict = Readonly<Record<(typeof broken)[number], number>> & {
   readonly deliveries: number;
   readonly requests: number;
-  readonly lost: number;
+  /** Accepted requests beyond the first of a delivery, explained or not. */
   readonly duplicates: number;
-  readonly unexplainedDuplicates: number;
   /** Of the explained ones: how many came after a younger change of their lane. */
   readonly lateRepeats: number;
-  readonly outOfOrder: number;
-  readonly wrongPayload: number;
-  readonly phantoms: number;
   readonly deadLetters: number;
-  readonly unexplainedDeadLetters: number;
-  readonly leftovers: number;
   readonly violations: readonly Violation[];
+};
+
+export function check(history: History): Verdict {
+  const expected = new Map(history.expected.map((one) => [one.delivery, one]));
+  const dead = new Map(history.deadLetters.map((one) => [one.delivery, one]));
+  const byDelivery = group(history.arrivals);
+  const repeats = repeatsIn(byDelivery, history);
+  const { breaks, late } = orderOf(history, expected, repeats);
+  const violations = [
+    ...lost(expected, byDelivery, dead),
+    ...unexplained(repeats),
+    ...breaks,
+    ...wrongPayloads(byDelivery, expected),
+    ...phantoms(byDelivery, expected),
+    ...deadWithoutCause(dead, byDelivery),
+    ...history.settledTwice.map((id) => violation('settledTwice', id, 'two outcomes were written')),
+  ];
+  const counts = Object.fromEntries(
+    broken.map((kind) => [kind, violations.filter((one) => one.kind === kind).length]),
+  ) as Record<(typeof broken)[number], number>;
+  if (history.leftovers > 0)
+    violations.push(violation('leftovers', '', `${history.leftovers} rows stayed in the queue`));
+  return {
+    ...counts,
+    leftovers: history.leftovers,
+    deliveries: expected.size,
+    requests: history.arrivals.length,
+    duplicates: repeats.size,
+    lateRepeats: late,
+    deadLetters: history.deadLetters.length,
+    violations,
+  };
+}
+
+type ByDelivery = ReadonlyMap<string, readonly Arrival[]>;
+
+function group(arrivals: readonly Arrival[]): ByDelivery {
+  const groups = new Map<string, Arrival[]>();
+  for (const arrival of arrivals) {
+    const those = groups.get(arrival.delivery);
+    if (those === undefined) groups.set(arrival.delivery, [arrival]);
+    else those.push(arrival);
+  }
+  return groups;
+}
+
+const violation = (kind: Violation['kind'], delivery: string, text: string): Violation => ({ kind, delivery, text });
+
+function lost(
+  expected: ReadonlyMap<string, Expected>,
+  byDelivery: ByDelivery,
+  dead: ReadonlyMap<string, DeadLetter>,
+): Violation[] {
+  return [...expected.keys()]
+    .filter((delivery) => !dead.has(delivery) && !byDelivery.get(delivery)?.some(({ accepted }) => accepted))
+    .map((delivery) => violation('lost', delivery, 'never accepted, and no dead letter'));
+}
+
+interface Repeat {
+  readonly of: Arrival;
+  readonly fault: Fault | null;
+}
+
+/** Requests for what had been accepted already, with the fault that explains each. */
+function repeatsIn(byDelivery: ByDelivery, history: History): ReadonlyMap<Arrival, Repeat> {
+  const faults = history.repeats === 'none' ? [] : history.faults.filter(({ permits }) => permits !== 'nothing');
+  const repeats = new Map<Arrival, Repeat>();
+  for (const arrivals of byDelivery.values()) {
+    let accepted: Arrival | null = null;
+    for (const arrival of arrivals) {
+      if (accepted !== null) {
+        const first = accepted;
+        const settledAt = history.settledAt.get(arrival.messageId) ?? Number.POSITIVE_INFINITY;
+        const fault = faults.find((one) => explains(one, first, arrival, settledAt)) ?? null;
+        repeats.set(arrival, { of: first, fault });
+      }
+      if (arrival.accepted) accepted = arrival;
+    }
+  }
+  return repeats;
+}
+
+function explains(fault: Fault, first: Arrival, repeat: Arrival, settledAt: number): boolean {
+  if (repeat.begunAt > settledAt) return false;
+  const inFlight = first.begunAt <= fault.endAt && settledAt >= fault.startAt && repeat.at >= fault.startAt;
+  if (!inFlight) return false;
+  if (fault.instance === undefined || fault.instance === first.instance) return true;
+  // The one that was held back arrived after the one sent in its place.
+  return fault.permits === 'late repeats' && fault.instance === repeat.instance && repeat.begunAt <= fault.endAt;
+}
+
+function unexplained(repeats: ReadonlyMap<Arrival, Repeat>): Violation[] {
+  return [...repeats]
+    .filter(([, { fault }]) => fault === null)
+    .map(([repeat, { of }]) =>
+      violation('unexplainedDuplicates', repeat.delivery, `${tell(of)}, and again ${tell(repeat)}`),
+    );
+}
+
+function orderOf(
+  history: History,
+  expected: ReadonlyMap<string, Expected>,
+  repeats: ReadonlyMap<Arrival, Repeat>,
+): { breaks: Violation[]; late: number } {
+  const youngest = new Map<string, { order: number; arrival: Arrival }>();
+  const breaks: Violation[] = [];
+  let late = 0;
+  for (const arrival of history.arrivals) {
+    const { lane, order } = expected.get(arrival.delivery) ?? { lane: null, order: 0 };
+    if (lane === null) continue;
+    const before = youngest.get(lane);
+    if (before === undefined || before.order <= order) youngest.set(lane, { order, arrival });
+    else if (repeats.get(arrival)?.fault?.permits === 'late repeats') late += 1;
+    else
+      breaks.push(
+        violation(
+          'outOfOrder',
+          arrival.delivery,
+          `${tell(arrival)}, after ${before.arrival.delivery} ${tell(before.arrival)}`,
+        ),
+      );
+  }
+  return { breaks, late };
+}
+
+function wrongPayloads(byDelivery: ByDelivery, expected: ReadonlyMap<string, Expected>): Violation[] {
+  const owners = new Map<string, string>();
+  const violations: Violation[] = [];
+  for (const [delivery, arrivals] of byDelivery) {
+    const digest = expected.get(delivery)?.digest;
+    if (digest === undefined) continue;
+    const ids = new Set(arrivals.map(({ messageId }) => messageId));
+    const [id = ''] = ids;
+    const wrong = arrivals.find((arrival) => arrival.digest !== digest);
+    if (wrong !== undefined)
+      violations.push(violation('wrongPayload', delivery, `another body than what committed, ${tell(wrong)}`));
+    else if (ids.size > 1)
+      violations.push(violation('wrongPayload', delivery, `repeated under another id: ${[...ids].join(', ')}`));
+    else if (owners.has(id))
+      violations.push(violation('wrongPayload', delivery, `has the id of ${owners.get(id)}: ${id}`));
+    owners.set(id, delivery);
+  }
+  return violations;
+}
+
+function phantoms(byDelivery: ByDelivery, expected: ReadonlyMap<string, Expected>): Violation[] {
+  return [...byDelivery]
+    .filter(([delivery]) => !expected.has(delivery))
+    .map(([delivery, [first]]) =>
+      violation('phantoms', delivery, `never committed${first === undefined ? '' : `, ${tell(first)}`}`),
+    );
+}
+
+function deadWithoutCause(dead: ReadonlyMap<string, DeadLetter>, byDelivery: ByDelivery): Violation[] {
+  return [...dead.values()]
+    .filter(({ delivery, reason }) => {
+      const arrivals = byDelivery.get(delivery) ?? [];
+      if (reason === 'rejected') return !arrivals.some(({ refused }) => refused);
+      return reason !== 'exhausted' || arrivals.length === 0 || arrivals.some(({ accepted }) => accepted);
+    })
+    .map(({ delivery, reason }) => violation('unexplainedDeadLetters', delivery, reason));
+}
+
+function tell({ instance, at, accepted }: Arrival): string {
+  return `${accepted ? 'accepted' : 'received'} from instance ${instance} at ${new Date(at).toISOString()}`;
 }

@@ -37,6 +37,11 @@ export class FaultLog {
     };
   }
 
+  /** One that is noticed when it is over. */
+  add(fault: Fault): void {
+    this.#faults.push(fault);
+  }
+
   count(kind: string): number {
     return this.all().filter((fault) => fault.kind === kind).length;
   }

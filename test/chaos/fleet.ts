@@ -107,6 +107,13 @@ export class Fleet {
     const matters = /^(routing|engine|harness|delivery|instance|listener|database|rules|breaker|stage)\./.test(
       said.event,
     );
+    if (said.event === 'instance.suspended') this.#starved(said);
     if (matters || said.level === 'error' || said.level === 'stderr') this.#said.push(said);
+  }
+
+  /** It was silent for longer than the timeout: because we paused it, or because the machine had no time for it. */
+  #starved({ instance, at, message }: Said): void {
+    const silentMs = Number(/(\d+) ms/.exec(message)?.[1] ?? 0);
+    this.#faults.add({ kind: 'silence', permits: 'late repeats', instance, startAt: at - silentMs, endAt: at });
   }
 }

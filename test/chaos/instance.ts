@@ -34,6 +34,7 @@ export class Instance {
   #ended: Promise<string> = Promise.resolve('never started');
   #paused = false;
   #routing = false;
+  #observing = false;
   #maxRssKb = 0;
 
   constructor(options: InstanceOptions) {
@@ -48,6 +49,11 @@ export class Instance {
 
   get paused(): boolean {
     return this.#paused;
+  }
+
+  /** Whether it has started: before, a SIGTERM just ends it. */
+  get observing(): boolean {
+    return this.#observing;
   }
 
   /** As far as it has said. */
@@ -89,6 +95,7 @@ export class Instance {
       this.#child = null;
       this.#paused = false;
       this.#routing = false;
+      this.#observing = false;
       this.#hear(JSON.stringify({ level: 'info', event: 'harness.ended', msg: how, pid: child.pid }));
     });
   }
@@ -149,6 +156,7 @@ export class Instance {
   #hear(line: string): void {
     if (tooMany.test(line)) return;
     const said = toSaid(this.number, line);
+    if (said.event === 'engine.started') this.#observing = true;
     if (said.event === 'routing.acquired') this.#routing = true;
     if (said.event === 'routing.lost') this.#routing = false;
     if (!this.#log.writableEnded) this.#log.write(`${line}\n`);

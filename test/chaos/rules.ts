@@ -1,7 +1,7 @@
 import { type Observer, sources, usualObservers } from './observers.ts';
 
 export interface RulesOptions {
-  /** Default 2,000 ms: an instance silent for so long is taken for dead. */
+  /** Default 2,000 ms: an instance silent for so long is taken for dead. One that the machine starves is, too. */
   readonly instanceTimeoutMs?: number;
   /** YAML of a destination's policy, by its name, e.g. `{ ledger: 'concurrency: 5, timeout: 1s' }`. */
   readonly policy?: Readonly<Record<string, string>>;
@@ -11,7 +11,12 @@ export interface RulesOptions {
   readonly settings?: string;
 }
 
-/** observers.yaml as the instances read it. The instance names itself in a header, which no rule version counts. */
+/**
+ * observers.yaml as the instances read it. The instance names itself in a header, which no rule version counts.
+ *
+ * The deadline of an attempt is long: a receiver of ours that a busy machine holds up for seconds has accepted, and the
+ * sender could not know, so it would repeat, rightly. Scenarios with receivers that hang set their own.
+ */
 export function rulesYaml(
   databaseUrl: string,
   urlOf: (destination: string) => string,
@@ -26,7 +31,7 @@ sources:
 ${Object.entries(sources)
   .map(([name, source]) => `  ${name}: { ${source} }`)
   .join('\n')}
-defaults: { timeout: 5s, retry: { attempts: 100, initial: 50ms, max: 500ms } }
+defaults: { timeout: 60s, retry: { attempts: 100, initial: 50ms, max: 500ms } }
 destinations:
 ${targets.map((name) => `  ${name}: { webhook: { url: "${urlOf(name)}", headers: { x-instance: "\${CHAOS_INSTANCE}" } }${policy[name] === undefined ? '' : `, ${policy[name]}`} }`).join('\n')}
 observers:

@@ -74,10 +74,12 @@ export interface Chaos extends Site {
   readonly fleet: Fleet;
   readonly faults: FaultLog;
   readonly workload: Workload;
-  /** The rules file of an instance, to rewrite before a SIGHUP: see rules.ts. */
+  /** Of all instances. */
   readonly rulesFile: string;
-  /** How the instances reach the receivers and the database: what the rules file was written with. */
+  /** What the rules file was written with. */
   readonly rules: RulesOptions;
+  /** Writes it again with other rules, led through the same proxies: for a SIGHUP. */
+  readonly writeRules: (rules: RulesOptions) => Promise<void>;
   /** True when the time is up. */
   readonly ended: boolean;
   /** Waits, at most to the end. @returns whether there is time left for another fault */

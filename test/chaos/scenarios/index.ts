@@ -1,6 +1,9 @@
 import type { Scenario } from '../scenario.ts';
 import { kill } from './kill.ts';
+import { pause } from './pause.ts';
+import { rolling } from './rolling.ts';
 import { steady } from './steady.ts';
+import { terminate } from './terminate.ts';
 
 /** In the order in which `all` runs them. */
-export const scenarios: readonly Scenario[] = [steady, kill];
+export const scenarios: readonly Scenario[] = [steady, kill, pause, rolling, terminate];

@@ -5,6 +5,7 @@ export const steady: Scenario = {
   promise: 'Without faults, three instances deliver everything exactly once, and in order where asked.',
   instances: 3,
   repeats: 'none',
+  rules: { instanceTimeoutMs: 15_000 },
   async nemesis(chaos) {
     while (await chaos.rest(60_000));
   },

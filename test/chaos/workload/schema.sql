@@ -20,7 +20,7 @@ create table chaos.committed (
   old jsonb, new jsonb, payload jsonb
 );
 create table chaos.settled (
-  event_uid uuid not null, observer text not null, action text not null, at timestamptz not null default clock_timestamp()
+  n bigint generated always as identity primary key, event_uid uuid not null, observer text not null, action text not null, at timestamptz not null default clock_timestamp()
 );
 create function chaos.note_settled() returns trigger language plpgsql security definer as $$
 begin

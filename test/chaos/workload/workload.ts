@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import type { Random } from '../random.ts';
-import type { Writer } from './changes.ts';
+import { insertOrders, type Writer } from './changes.ts';
 import { transact } from './transactions.ts';
 
 export interface WorkloadOptions {
@@ -12,6 +12,9 @@ export interface WorkloadOptions {
   /** Of the texts in payloads, at most. Default 200. */
   readonly textBytes?: number;
 }
+
+/** Of each writer: with few, they would wait for each other's rows. */
+const ordersToBeginWith = 40;
 
 /** Several writers, each on a connection of its own, which they make anew when it breaks. */
 export class Workload {
@@ -62,6 +65,7 @@ export class Workload {
       client.on('error', () => undefined);
       try {
         await client.connect();
+        if (this.#transactions === 0) await insertOrders({ client, random, textBytes: 20 }, ordersToBeginWith);
         await this.#writeOn({ client, random, textBytes: this.#options.textBytes ?? 200 });
       } catch (error) {
         this.#failed(error);
@@ -86,9 +90,11 @@ export class Workload {
     }
   }
 
+  /** @throws the error itself when neither the database nor the network said it: then it is a bug of the workload */
   #failed(error: unknown): void {
-    const { code, message } = error as { code?: string; message?: string };
-    const name = code ?? message ?? String(error);
-    this.#failures.set(name, (this.#failures.get(name) ?? 0) + 1);
+    const { code, message } = error as { code?: string; message: string };
+    const known = code ?? (/^Connection terminated|not queryable/.test(message) ? 'connection lost' : null);
+    if (known === null) throw error;
+    this.#failures.set(known, (this.#failures.get(known) ?? 0) + 1);
   }
 }
