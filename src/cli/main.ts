@@ -3,6 +3,7 @@ import { type Argument, Command, CommanderError } from 'commander';
 import { UserError } from '../domain/errors.ts';
 import { describeError, programVersion } from '../transport/postgres/connection.ts';
 import { applyCommand } from './commands/apply.ts';
+import { checkpointCommand } from './commands/checkpoint.ts';
 import { demoCommand } from './commands/demo.ts';
 import { dlqCommand } from './commands/dlq.ts';
 import { planCommand } from './commands/plan.ts';
@@ -37,6 +38,7 @@ for (const command of [
   runCommand(),
   statusCommand(),
   dlqCommand(),
+  checkpointCommand(),
   demoCommand(),
 ]) {
   program.addCommand(command);

@@ -23,7 +23,7 @@ test('in another cluster it refuses and says how to go on', async () => {
   const opening = openRoutingSession(database.url);
   await expect(opening).rejects.toThrow(UserError);
   await expect(opening).rejects.toThrow(
-    /another cluster.*reset_checkpoint\(\).*reset_checkpoint\(after_event => ID\)/s,
+    /another cluster.*`pg-observers checkpoint reset --to <time\|event-id\|now>`.*--xids-preserved`/s,
   );
 });
 

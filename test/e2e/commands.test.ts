@@ -276,6 +276,9 @@ test('help fits 80 columns and names the exit statuses', async () => {
     'dlq retry-all',
     'dlq discard',
     'dlq stats',
+    'checkpoint',
+    'checkpoint show',
+    'checkpoint reset',
   ];
   const ends = await Promise.all(
     commands.map((command) => runProgram([...command.split(' ').filter(Boolean), '--help'])),

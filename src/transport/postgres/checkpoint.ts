@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { UserError } from '../../domain/errors.ts';
+import { StandbyError } from './connection.ts';
 
 /** How far the log is routed: everything visible in `snapshot`, and of `target` what comes up to `afterId`. */
 export interface Checkpoint {
@@ -44,11 +45,11 @@ export async function readCheckpoint(db: pg.ClientBase | pg.Pool, environment: s
 
 /** The snapshots of the checkpoint mean nothing here: on a standby they list no running transactions. */
 function refuseForeign(row: CheckpointRow): void {
-  if (row.standby) throw new UserError('This server is a standby: point `database:` at the primary.');
+  if (row.standby) throw new StandbyError();
   if (row.same_cluster) return;
   throw new UserError(
     'This database was restored or copied into another cluster: the checkpoint counts transactions that do not exist here, so which events are routed already is unknown. ' +
-      'Nothing is routed until you decide: `select observers.reset_checkpoint()` in psql routes only what is captured from now on; `select observers.reset_checkpoint(after_event => ID)` also routes everything after that event id again.',
+      'Nothing is routed until you decide: `pg-observers checkpoint reset --to <time|event-id|now>` (with --dry-run it only counts). After pg_upgrade, which keeps transaction ids: `pg-observers checkpoint reset --xids-preserved`.',
   );
 }
 

@@ -88,6 +88,15 @@ export function guardPool(pool: pg.Pool): pg.Pool {
   return pool;
 }
 
+const readOnly = '25006';
+
+/** At start a mistake; while running, a failover that is not over yet. */
+export class StandbyError extends UserError {
+  constructor() {
+    super('This server is a standby: point `database:` at the primary.', 1);
+  }
+}
+
 export async function withTransaction<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
@@ -100,6 +109,8 @@ export async function withTransaction<T>(pool: pg.Pool, work: (client: pg.PoolCl
     await client.query('rollback').catch((failure: Error) => {
       broken = failure;
     });
+    // Read-only it may stay for as long as it lives: a new one may find another server, or other settings.
+    if (sqlState(error) === readOnly) broken ??= error as Error;
     throw error;
   } finally {
     client.release(broken);
@@ -117,9 +128,9 @@ export function sqlState(error: unknown): string | undefined {
  */
 export function isTransient(error: unknown): boolean {
   const state = sqlState(error);
-  if (state === undefined) return isNetworkError(error);
+  if (state === undefined) return error instanceof StandbyError || isNetworkError(error);
   if (refusesSettings(error)) return false;
-  return /^(08|53|57P|40|55P03)/.test(state) || state === '25006' || state === '57014' || state === '58030';
+  return /^(08|53|57P|40|55P03)/.test(state) || state === readOnly || state === '57014' || state === '58030';
 }
 
 function isNetworkError(error: unknown): boolean {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import type pg from 'pg';
 import { UserError } from '../../domain/errors.ts';
-import { describeError, sqlState, withTransaction } from './connection.ts';
+import { describeError, StandbyError, sqlState, withTransaction } from './connection.ts';
 import { quoteLiteral } from './identifiers.ts';
 import { lockClass, locks } from './locks.ts';
 
@@ -45,7 +45,7 @@ export async function pendingMigrations(client: pg.ClientBase): Promise<readonly
     throw new UserError('PostgreSQL 14 or newer is needed.', 1);
   }
   if (server[0]?.standby) {
-    throw new UserError('This server is a standby: point `database:` at the primary.', 1);
+    throw new StandbyError();
   }
   const { rows: exists } = await client.query<{ exists: boolean }>(
     "select to_regclass('observers.migrations') is not null as exists",

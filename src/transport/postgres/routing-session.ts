@@ -107,7 +107,7 @@ export async function resumeRouting(
   failure: () => Error | null = firstFailure(client),
 ): Promise<RoutingSession> {
   const checkpoint = await readCheckpoint(client, environment);
-  return new PostgresRoutingSession(client, checkpoint, { ...defaultPages, ...pages }, failure);
+  return new PostgresRoutingSession(client, environment, checkpoint, { ...defaultPages, ...pages }, failure);
 }
 
 function firstFailure(client: pg.Client): () => Error | null {
@@ -120,6 +120,7 @@ function firstFailure(client: pg.Client): () => Error | null {
 
 class PostgresRoutingSession implements RoutingSession {
   readonly #client: pg.Client;
+  readonly #environment: string | null;
   readonly #pages: PageSizes;
   readonly #failure: () => Error | null;
   /** The stored one, or ahead of it by deltas in which there was nothing. */
@@ -128,8 +129,15 @@ class PostgresRoutingSession implements RoutingSession {
   #slice: readonly EventKey[] = [];
   #asleep = false;
 
-  constructor(client: pg.Client, checkpoint: Checkpoint, pages: PageSizes, failure: () => Error | null) {
+  constructor(
+    client: pg.Client,
+    environment: string | null,
+    checkpoint: Checkpoint,
+    pages: PageSizes,
+    failure: () => Error | null,
+  ) {
     this.#client = client;
+    this.#environment = environment;
     this.#checkpoint = checkpoint;
     this.#pages = pages;
     this.#failure = failure;
@@ -165,6 +173,7 @@ class PostgresRoutingSession implements RoutingSession {
       idsPerDelta,
       Math.min(eventsPerDelta, eventsPerSlice),
     ]);
+    if (rows[0]?.version !== this.#checkpoint.version) return this.#beginAnew();
     const found = rows.filter((row) => row.id !== null);
     const reached = rows[0]?.target ?? snapshot;
     if (found.length === 0) return this.#nothingUpTo(reached);
@@ -172,6 +181,13 @@ class PostgresRoutingSession implements RoutingSession {
     const onDisk = rows[0]?.on_disk === true;
     this.#pending = { target: reached, ids, more: found.length === idsPerDelta, onDisk };
     return found.every((row) => row.event_id !== null) ? found.map((row) => toEventRecord(row as EventRow)) : null;
+  }
+
+  /** Somebody set the checkpoint anew, or routes beside us: a quiet log would never tell us by a commit that is refused. */
+  async #beginAnew(): Promise<readonly EventRecord[] | null> {
+    this.#pending = null;
+    this.#checkpoint = await readCheckpoint(this.#client, this.#environment);
+    return this.#readDelta();
   }
 
   /**
@@ -277,7 +293,7 @@ class PostgresRoutingSession implements RoutingSession {
   }
 }
 
-type DeltaRow = { target: string; on_disk: boolean; id: string | null; key_at: string } & (
+type DeltaRow = { target: string; on_disk: boolean; version: string | null; id: string | null; key_at: string } & (
   | EventRow
   | { [K in keyof EventRow]: null }
 );

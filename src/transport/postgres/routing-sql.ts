@@ -47,7 +47,8 @@ page as materialized (
   where pg_visible_in_snapshot(xid, (select snapshot from target)) and id > $3::bigint
   order by id limit $4
 )
-select t.snapshot::text as target, ${onDisk} as on_disk, p.id::text as id, p.created_at as key_at, ${eventColumns('e')}
+select t.snapshot::text as target, ${onDisk} as on_disk,
+  (select version::text from observers.checkpoints where consumer = 'router') as version, p.id::text as id, p.created_at as key_at, ${eventColumns('e')}
 from target t left join page p on true
 left join lateral (
   select * from observers.events e
