@@ -148,4 +148,6 @@ export interface InstanceRegistry {
 export interface Heartbeat {
   /** No living instance has loaded other rules after this one did. */
   readonly newestRules: boolean;
+  /** Others took this instance for dead: its claims are theirs, and it must go on under another id. */
+  readonly declaredDead: boolean;
 }

@@ -1,4 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { expect, onTestFinished, test } from 'vitest';
+import { createInstanceRegistry } from '../../src/transport/postgres/instance-registry.ts';
 import { count, drained, emit, emitMany, eventually, migrated, receiver, rules, run } from '../deliver/fixture.ts';
 import type { TestDatabase } from '../support/database.ts';
 import { startScript } from '../support/processes.ts';
@@ -91,6 +93,48 @@ test('a process that was silent past its timeout begins a new life, and what it 
   await other.engine.stop();
   await emit(database, { n: 4 });
   await drained(database, 4);
+});
+
+test('an instance learns from its heartbeat that it was taken for dead, however late it set out', async () => {
+  const database = await migrated('late_beat');
+  const pool = database.pool();
+  const late = createInstanceRegistry(pool, randomUUID());
+  expect(await late.heartbeat('v1', false)).toMatchObject({ declaredDead: false });
+  expect(await late.heartbeat('v1', false)).toMatchObject({ declaredDead: false });
+  const other = createInstanceRegistry(pool, randomUUID());
+  const fallSilent = "update observers.instances set heartbeat_at = now() - interval '3 s'";
+  await database.query(fallSilent);
+  await other.rescue(4_000);
+  expect(await late.heartbeat('v1', false)).toMatchObject({ declaredDead: false });
+  await database.query(fallSilent);
+  await other.rescue(2_000);
+  expect(await late.heartbeat('v1', false)).toMatchObject({ declaredDead: true });
+  // So long ago that its row was cleared away.
+  await database.query('delete from observers.instances');
+  expect(await late.heartbeat('v1', false)).toMatchObject({ declaredDead: true });
+});
+
+test('a takeover waits for a heartbeat that is being written, and then leaves its claims alone', async () => {
+  const database = await migrated('beat_and_rescue');
+  const pool = database.pool();
+  const id = randomUUID();
+  const beating = createInstanceRegistry(pool, id);
+  await beating.heartbeat('v1', false);
+  await database.query("update observers.instances set heartbeat_at = now() - interval '3 s'");
+  const client = await pool.connect();
+  await client.query('begin');
+  await client.query('update observers.instances set heartbeat_at = now() where id = $1', [id]);
+  const rescue = createInstanceRegistry(pool, randomUUID()).rescue(2_000);
+  await eventually('the takeover to wait', async () => {
+    const { rows } = await database.query(
+      "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+    );
+    return rows.length === 1;
+  });
+  await client.query('commit');
+  client.release();
+  await rescue;
+  expect(await beating.heartbeat('v1', false)).toMatchObject({ declaredDead: false });
 });
 
 test('a graceful stop hands waiting claims back at once, and lets what is in flight end', async () => {

@@ -63,8 +63,7 @@ export class Dispatcher {
     this.#loop = new StageLoop({
       name: 'deliver',
       round: () => this.#round(),
-      // What the failed statement claimed, if it did, nobody would attempt.
-      recover: async () => this.#inHand.reconcileSoon(),
+      recover: async () => this.#distrustClaims(),
       telemetry: options.telemetry,
       isTransient: options.isTransient,
     });
@@ -99,6 +98,16 @@ export class Dispatcher {
   forget(): void {
     this.#life += 1;
     for (const lane of this.#lanes) this.#inHand.forget(lane.drain());
+  }
+
+  /**
+   * What the failed statement claimed, if it did, nobody would attempt. And when the server crashed, it may have forgotten
+   * the latest claims, and give them to others: what waits is not begun on the word of an answer from before. Either way
+   * the table says what this instance holds, and that goes back.
+   */
+  #distrustClaims(): void {
+    for (const lane of this.#lanes) this.#inHand.forget(lane.drain());
+    this.#inHand.reconcileSoon();
   }
 
   /**

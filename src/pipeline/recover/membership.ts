@@ -20,8 +20,9 @@ export interface MembershipOptions {
  * Stage 4, the living and the dead: says that this process is alive, and takes over the claims of those that stopped
  * saying so.
  *
- * A process that was suspended (SIGSTOP, a sleeping machine) past the timeout begins a new life under a new id: what it
- * claimed before belongs to others, and its late settlements are fenced off by their leases.
+ * A process that was taken for dead (SIGSTOP, a sleeping machine, a lost network) begins a new life under a new id: what
+ * it claimed before belongs to others, and its late settlements are fenced off by their leases. Whether it was, the
+ * answer to its heartbeat tells. Its own clock can't: a heartbeat that set out in time may arrive too late.
  */
 export class Membership {
   readonly #options: MembershipOptions;
@@ -124,10 +125,16 @@ export class Membership {
 
   async #beat(): Promise<void> {
     const silentMs = this.silentMs();
-    if (Number.isFinite(silentMs) && silentMs > this.#options.timeoutMs()) await this.#beginAnew(silentMs);
     // Before the statement, not after: the database may have counted from its beginning.
     const at = performance.now();
-    const { newestRules } = await this.#registry.heartbeat(this.#options.rulesVersion(), this.#options.routing());
+    const { newestRules, declaredDead } = await this.#registry.heartbeat(
+      this.#options.rulesVersion(),
+      this.#options.routing(),
+    );
+    if (declaredDead) {
+      await this.#beginAnew(silentMs);
+      return this.#beat();
+    }
     this.#beatAt = at;
     this.#newestRules = newestRules;
   }

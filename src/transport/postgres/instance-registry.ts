@@ -11,8 +11,15 @@ import { newLease, settle } from './settlement.ts';
  * that what an earlier life claimed can't be mistaken for this one's.
  */
 export function createInstanceRegistry(pool: pg.Pool, id: string): InstanceRegistry {
+  let known = false;
   return {
-    heartbeat: (rulesVersion, routing) => heartbeat(pool, id, rulesVersion, routing),
+    heartbeat: async (rulesVersion, routing) => {
+      const { isNew, ...beat } = await heartbeat(pool, id, rulesVersion, routing);
+      // Its row is gone: it was silent for so long that even that was cleared away.
+      const forgotten = known && isNew;
+      known = true;
+      return { ...beat, declaredDead: beat.declaredDead || forgotten };
+    },
     rescue: (timeoutMs) => rescue(pool, timeoutMs),
     buryOrphans: (destinations) => buryOrphans(pool, id, destinations),
     deregister: async () => {
@@ -21,38 +28,55 @@ export function createInstanceRegistry(pool: pg.Pool, id: string): InstanceRegis
   };
 }
 
-async function heartbeat(pool: pg.Pool, id: string, rulesVersion: string, routing: boolean): Promise<Heartbeat> {
-  const { rows } = await pool.query<{ newest: boolean }>(
+async function heartbeat(
+  pool: pg.Pool,
+  id: string,
+  rulesVersion: string,
+  routing: boolean,
+): Promise<Heartbeat & { readonly isNew: boolean }> {
+  const { rows } = await pool.query<{ newest: boolean; is_new: boolean; declared_dead: boolean }>(
     `with beat as (
        insert into observers.instances as i (id, host, pid, version, rules_version, routing)
        values ($1, $2, $3, $4, $5, $6)
        on conflict (id) do update set heartbeat_at = now(), routing = excluded.routing, rules_version = excluded.rules_version,
          rules_loaded_at = case when i.rules_version = excluded.rules_version then i.rules_loaded_at else now() end
-       returning rules_version, rules_loaded_at
+       returning rules_version, rules_loaded_at, xmax = 0 as is_new, declared_dead_at is not null as declared_dead
      )
-     select not exists (
+     select is_new, declared_dead, not exists (
        select from observers.instances o
        where o.rules_version <> b.rules_version and o.rules_loaded_at > b.rules_loaded_at
          and o.heartbeat_at > now() - interval '1 minute') as newest
      from beat b`,
     [id, hostname(), process.pid, programVersion, rulesVersion, routing],
   );
-  return { newestRules: rows[0]?.newest === true };
+  const [beat] = rows;
+  return {
+    newestRules: beat?.newest === true,
+    declaredDead: beat?.declared_dead === true,
+    isNew: beat?.is_new === true,
+  };
 }
 
 /**
+ * A silent instance is declared dead in its own row before its claims go: a heartbeat that arrives meanwhile waits for
+ * that, and then says so, or is waited for, and the claims stay.
+ *
  * The lease stays as it is: a settlement of the silent instance that arrives before anybody claimed the delivery anew
  * is still welcome, and saves a repeat.
  */
 async function rescue(pool: pg.Pool, timeoutMs: number): Promise<number> {
   const { rowCount } = await pool.query(
-    `with silent as (
-       delete from observers.instances where heartbeat_at < now() - make_interval(secs => $1::float8 / 1000 * 6)
+    `with late as (select make_interval(secs => $1::float8 / 1000) as past),
+     gone as (delete from observers.instances using late where heartbeat_at < now() - past * 6 returning id),
+     dead as (
+       update observers.instances set declared_dead_at = now() from late
+       where heartbeat_at < now() - past and heartbeat_at >= now() - past * 6 and declared_dead_at is null
+       returning id
      )
      update observers.deliveries d set state = 'ready', claimed_by = null, due_at = least(due_at, now())
-     where d.state = 'claimed' and not exists (
-       select from observers.instances i
-       where i.id = d.claimed_by and i.heartbeat_at >= now() - make_interval(secs => $1::float8 / 1000))`,
+     where d.state = 'claimed' and (
+       d.claimed_by in (select id from dead union all select id from gone)
+       or not exists (select from observers.instances i where i.id = d.claimed_by and i.declared_dead_at is null))`,
     [timeoutMs],
   );
   return rowCount ?? 0;
