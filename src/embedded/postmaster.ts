@@ -85,7 +85,7 @@ export async function startPostmaster(
     let tail = '';
     child.stderr?.on('data', (text: string) => {
       tail = (tail + text).slice(-4096);
-      if (tail.includes('database system is ready to accept connections')) resolve(null);
+      if (/database system is ready to accept (read-only )?connections/.test(tail)) resolve(null);
     });
   });
   const earlyEnd = await Promise.race([ready, end]);

@@ -1,3 +1,4 @@
+import { UserError } from '../domain/errors.ts';
 import type { Telemetry } from '../domain/telemetry.ts';
 import { Wake } from './wake.ts';
 
@@ -25,6 +26,8 @@ export class StageLoop {
   readonly #wake = new Wake();
   #stopped = false;
   #running: Promise<void> | null = null;
+  /** What people were told of this outage beside that it is one. */
+  #told: string | null = null;
 
   constructor(options: StageLoopOptions) {
     this.#options = options;
@@ -62,6 +65,7 @@ export class StageLoop {
         const waitMs = await this.#options.round();
         if (unreachableSince !== null) this.#reached(unreachableSince);
         unreachableSince = null;
+        this.#told = null;
         retryMs = firstRetryMs;
         if (!this.#stopped) await this.#wake.wait(waitMs);
       } catch (error) {
@@ -73,13 +77,25 @@ export class StageLoop {
     }
   }
 
-  /** @returns whether the database is away, which is one message and not one a second */
+  /**
+   * One message per outage and not one a second; another when it has become one that people must do something about (it is back
+   * as a standby, say).
+   * @returns whether the database is away
+   */
   #report(error: unknown, first: boolean): boolean {
     const { name, telemetry, isTransient } = this.#options;
     const away = isTransient(error);
     if (!away) telemetry({ type: 'stage.failed', stage: name, error });
-    else if (first) telemetry({ type: 'database.unreachable', stage: name, message: messageOf(error) });
+    else if (this.#isNews(error) || first) {
+      telemetry({ type: 'database.unreachable', stage: name, message: messageOf(error) });
+    }
     return away;
+  }
+
+  #isNews(error: unknown): boolean {
+    if (!(error instanceof UserError) || error.message === this.#told) return false;
+    this.#told = error.message;
+    return true;
   }
 
   #reached(since: number): void {

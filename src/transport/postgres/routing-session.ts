@@ -173,8 +173,8 @@ class PostgresRoutingSession implements RoutingSession {
       idsPerDelta,
       Math.min(eventsPerDelta, eventsPerSlice),
     ]);
-    if (rows[0]?.version !== this.#checkpoint.version) return this.#beginAnew();
     const found = rows.filter((row) => row.id !== null);
+    if (found.length === 0 && rows[0]?.version !== this.#checkpoint.version) return this.#beginAnew();
     const reached = rows[0]?.target ?? snapshot;
     if (found.length === 0) return this.#nothingUpTo(reached);
     const ids = found.map((row) => ({ id: row.id ?? '', at: row.key_at }));
