@@ -2,7 +2,7 @@
  * Compares what committed with what arrived. Pure: lists in, report out; all times are milliseconds of one clock.
  *
  * - lost: a delivery that had to be, never accepted (2xx, answered to the end), and no dead letter.
- * - repeat: a request for a delivery of which an earlier one had been accepted. What was refused before is tried again by
+ * - repeat: a request for a delivery of which an earlier one had been accepted in time. What was refused before is tried again by
  *   design, and no repeat. A repeat is explained by a fault that permits it when the delivery was in flight at it: its
  *   accepted request began before the fault ended, and its outcome was not written when the fault began. No fault explains
  *   a request begun after the delivery was settled: by then nobody may hold it.
@@ -39,6 +39,8 @@ export interface Expected {
   readonly lane: string | null;
   /** Within the lane; of a younger change it is greater. */
   readonly order: number;
+  /** Need not arrive: the rules did not always ask for it. */
+  readonly optional: boolean;
 }
 
 /** One request. */
@@ -53,6 +55,8 @@ export interface Arrival {
   readonly begunAt: number;
   /** Answered with 2xx to the last byte. */
   readonly accepted: boolean;
+  /** And so soon that the sender can't have given up: else it may repeat, as it could not know. */
+  readonly inTime: boolean;
   /** Answered so that the sender must give up. */
   readonly refused: boolean;
 }
@@ -117,7 +121,7 @@ export function check(history: History): Verdict {
     ...breaks,
     ...wrongPayloads(byDelivery, expected),
     ...phantoms(byDelivery, expected),
-    ...deadWithoutCause(dead, byDelivery),
+    ...deadWithoutCause(dead, byDelivery, expected),
     ...history.settledTwice.map((id) => violation('settledTwice', id, 'two outcomes were written')),
   ];
   const counts = Object.fromEntries(
@@ -128,7 +132,7 @@ export function check(history: History): Verdict {
   return {
     ...counts,
     leftovers: history.leftovers,
-    deliveries: expected.size,
+    deliveries: history.expected.filter(({ optional }) => !optional).length,
     requests: history.arrivals.length,
     duplicates: repeats.size,
     lateRepeats: late,
@@ -156,10 +160,13 @@ function lost(
   byDelivery: ByDelivery,
   dead: ReadonlyMap<string, DeadLetter>,
 ): Violation[] {
-  return [...expected.keys()]
-    .filter((delivery) => !dead.has(delivery) && !byDelivery.get(delivery)?.some(({ accepted }) => accepted))
-    .map((delivery) => violation('lost', delivery, 'never accepted, and no dead letter'));
+  return [...expected.values()]
+    .filter(({ optional, delivery }) => !optional && !dead.has(delivery) && !isAccepted(byDelivery, delivery))
+    .map(({ delivery }) => violation('lost', delivery, 'never accepted, and no dead letter'));
 }
+
+const isAccepted = (byDelivery: ByDelivery, delivery: string) =>
+  byDelivery.get(delivery)?.some(({ accepted }) => accepted) === true;
 
 interface Repeat {
   readonly of: Arrival;
@@ -179,7 +186,7 @@ function repeatsIn(byDelivery: ByDelivery, history: History): ReadonlyMap<Arriva
         const fault = faults.find((one) => explains(one, first, arrival, settledAt)) ?? null;
         repeats.set(arrival, { of: first, fault });
       }
-      if (arrival.accepted) accepted = arrival;
+      if (arrival.accepted && arrival.inTime) accepted = arrival;
     }
   }
   return repeats;
@@ -256,11 +263,16 @@ function phantoms(byDelivery: ByDelivery, expected: ReadonlyMap<string, Expected
     );
 }
 
-function deadWithoutCause(dead: ReadonlyMap<string, DeadLetter>, byDelivery: ByDelivery): Violation[] {
+function deadWithoutCause(
+  dead: ReadonlyMap<string, DeadLetter>,
+  byDelivery: ByDelivery,
+  expected: ReadonlyMap<string, Expected>,
+): Violation[] {
   return [...dead.values()]
     .filter(({ delivery, reason }) => {
       const arrivals = byDelivery.get(delivery) ?? [];
       if (reason === 'rejected') return !arrivals.some(({ refused }) => refused);
+      if (reason === 'rule_removed') return expected.get(delivery)?.optional !== true;
       return reason !== 'exhausted' || arrivals.length === 0 || arrivals.some(({ accepted }) => accepted);
     })
     .map(({ delivery, reason }) => violation('unexplainedDeadLetters', delivery, reason));

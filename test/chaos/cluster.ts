@@ -5,28 +5,34 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded
 
 /** The run's own PostgreSQL, in a directory of its own, always on the same port. */
 export class Cluster {
-  readonly directory: string;
+  /** Straight, as superuser. */
+  readonly url: string;
   readonly #settings: Readonly<Record<string, string>>;
   readonly #pool: pg.Pool;
-  #server: EmbeddedPostgres;
+  #own: EmbeddedPostgres | null;
 
-  private constructor(directory: string, settings: Readonly<Record<string, string>>, server: EmbeddedPostgres) {
-    this.directory = directory;
+  private constructor(url: string, settings: Readonly<Record<string, string>>, own: EmbeddedPostgres | null) {
+    this.url = url;
     this.#settings = settings;
-    this.#server = server;
-    this.#pool = new pg.Pool({ connectionString: server.url, max: 3 });
+    this.#own = own;
+    this.#pool = new pg.Pool({ connectionString: url, max: 3 });
     this.#pool.on('error', () => undefined);
   }
 
   /** @param directory made when it is missing; PostgreSQL's user must be able to enter it */
   static async start(directory: string, settings: Readonly<Record<string, string>> = {}): Promise<Cluster> {
     const all = { max_connections: '100', ...settings };
-    return new Cluster(directory, all, await startEmbeddedPostgres({ dataDir: directory, settings: all }));
+    const server = await startEmbeddedPostgres({ dataDir: directory, settings: all });
+    return new Cluster(server.url, all, server);
   }
 
-  /** Straight, as superuser. */
-  get url(): string {
-    return this.#server.url;
+  /** Somebody else's server, which can't be stopped here. @param url of a superuser */
+  static borrow(url: string): Cluster {
+    return new Cluster(url, {}, null);
+  }
+
+  get directory(): string {
+    return this.#server.dataDir;
   }
 
   get port(): number {
@@ -55,6 +61,11 @@ export class Cluster {
     return Number((await readFile(join(this.dataDirectory, 'postmaster.pid'), 'utf8')).split('\n')[0]);
   }
 
+  get #server(): EmbeddedPostgres {
+    if (this.#own === null) throw new Error('this scenario needs a server of its own');
+    return this.#own;
+  }
+
   /** Resolves when it has ended. `immediate`: as if it crashed. */
   async stop(how: 'fast' | 'immediate' = 'fast'): Promise<void> {
     await this.#server.stop(how);
@@ -62,12 +73,9 @@ export class Cluster {
 
   /** Again, on the same data and port; recovers by itself. After `stop`, or when it was killed. */
   async start(): Promise<void> {
+    const { dataDir, port } = this.#server;
     await this.#server.stop('immediate').catch(() => undefined);
-    this.#server = await startEmbeddedPostgres({
-      dataDir: this.directory,
-      port: this.port,
-      settings: this.#settings,
-    });
+    this.#own = await startEmbeddedPostgres({ dataDir, port, settings: this.#settings });
   }
 
   async isUp(): Promise<boolean> {
@@ -80,6 +88,6 @@ export class Cluster {
   /** The data stay. */
   async close(): Promise<void> {
     await this.#pool.end().catch(() => undefined);
-    await this.#server.stop('fast').catch(() => undefined);
+    await this.#own?.stop('fast').catch(() => undefined);
   }
 }

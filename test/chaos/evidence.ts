@@ -43,9 +43,10 @@ export async function readExpected(
 function deliveriesOf(change: Change, observers: readonly Observer[]): Expected[] {
   return observers
     .filter(({ source, when }) => source === change.source && (when === undefined || when.holds(change)))
-    .map(({ name, inOrder, destination }) => ({
-      delivery: deliveryName(name, change.source, change.operation, change.mark),
-      digest: change.digest,
+    .map(({ name, inOrder, destination, sourceName = change.source, optional }) => ({
+      delivery: deliveryName(name, sourceName, change.operation, change.mark),
+      digest: digestOf({ ...change.told, source: sourceName }),
+      optional: optional === true,
       lane: inOrder === true ? `${destination} ${change.source} ${change.key}` : null,
       order: change.op,
     }));
@@ -65,7 +66,7 @@ function toChange(row: CommittedRow): Change {
     mark: row.mark,
     key: row.key,
     amount: amount === undefined ? null : Number(amount),
-    digest: digestOf({ source: row.source, operation: row.operation, key: row.key, tenant: row.tenant, data }),
+    told: { source: row.source, operation: row.operation, key: row.key, tenant: row.tenant, data },
   };
 }
 

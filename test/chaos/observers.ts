@@ -4,11 +4,15 @@ import type { Change } from './workload/change.ts';
 export interface Observer {
   readonly name: string;
   readonly source: Source;
+  /** In the file, when it is another source of the same table. */
+  readonly sourceName?: string;
   readonly destination: string;
   /** CEL, as in the file, and the same for the checker. */
   readonly when?: { readonly cel: string; readonly holds: (change: Change) => boolean };
   /** `order_by: key`. */
   readonly inOrder?: boolean;
+  /** Comes and goes with the rules: what arrives must be right, and nothing has to. */
+  readonly optional?: boolean;
 }
 
 export type Source = 'orders' | 'items' | 'notes' | 'signals';

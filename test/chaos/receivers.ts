@@ -1,5 +1,6 @@
 import { answer, type HttpListener, type HttpReply, listenHttp, readBody } from '../../src/receivers/http-listener.ts';
 import type { Arrival } from './checker.ts';
+import { usualTimeoutMs } from './rules.ts';
 import { deliveryName, digestOf, parseExactly } from './workload/change.ts';
 
 /** How a receiver answers; null: 204 at once. */
@@ -10,12 +11,15 @@ interface Receiver {
   behaviour: Behaviour | null;
 }
 
+const secondMs = 1_000;
+
 /** A real HTTP server for each destination, and every request they got. */
 export class Receivers {
   readonly #receivers = new Map<string, Receiver>();
   readonly #arrivals: Arrival[] = [];
   readonly #attempts = new Map<string, number>();
-  readonly #offsets = new Map<number, number>();
+  readonly #offsets = new Map<number, readonly number[]>();
+  #timeoutMs = usualTimeoutMs;
   #accepted = 0;
 
   static async start(destinations: readonly string[]): Promise<Receivers> {
@@ -57,9 +61,14 @@ export class Receivers {
     }
   }
 
-  /** Moves the times that this instance tells. */
-  correctClock(instance: number, offsetMs: number): void {
-    this.#offsets.set(instance, offsetMs);
+  /** How long a sender waits for an answer. */
+  expectAnswersWithin(timeoutMs: number): void {
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /** One of these is taken off the times that this instance tells. */
+  correctClock(instance: number, offsetsMs: readonly number[]): void {
+    this.#offsets.set(instance, offsetsMs);
   }
 
   async close(): Promise<void> {
@@ -85,6 +94,7 @@ export class Receivers {
         response.once('close', () => {
           if (!response.writableFinished) return;
           arrival.accepted = status >= 200 && status < 300;
+          arrival.inTime = Date.now() - arrival.begunAt < this.#timeoutMs - secondMs;
           arrival.refused = status >= 400 && status < 500 && ![408, 409, 425, 429].includes(status);
           if (arrival.accepted) this.#accepted += 1;
         });
@@ -99,21 +109,28 @@ export class Receivers {
     const instance = Number(headers['x-instance'] ?? 0);
     const told = tellOf(body);
     const delivery = deliveryName(String(headers['x-observer']), told.source, told.operation, told.mark);
-    // It tells whole seconds: at the latest, it began at the end of that one.
-    const toldMs = Number(headers['webhook-timestamp']) * 1000 + 999 - (this.#offsets.get(instance) ?? 0);
     const arrival: Mutable<Arrival> = {
       delivery,
       digest: told.digest,
       messageId: String(headers['webhook-id']),
       instance,
       at,
-      begunAt: Number.isFinite(toldMs) ? Math.min(at, toldMs) : at,
+      begunAt: this.#begunAt(instance, Number(headers['webhook-timestamp']), at),
       accepted: false,
+      inTime: false,
       refused: false,
     };
     this.#attempts.set(delivery, (this.#attempts.get(delivery) ?? 0) + 1);
     this.#arrivals.push(arrival);
     return arrival;
+  }
+
+  /** It tells whole seconds: at the latest, it began at the end of that one. */
+  #begunAt(instance: number, toldSeconds: number, at: number): number {
+    if (!Number.isFinite(toldSeconds)) return at;
+    const times = (this.#offsets.get(instance) ?? [0]).map((offset) => toldSeconds * secondMs + secondMs - 1 - offset);
+    const nearest = times.reduce((best, time) => (Math.abs(time - at) < Math.abs(best - at) ? time : best));
+    return Math.min(at, nearest);
   }
 }
 

@@ -35,10 +35,12 @@ export interface RunResult {
 export interface RunOnceOptions extends RunOptions {
   /** Keep the evidence also of a run that passed. */
   readonly keep?: boolean;
+  /** How long nothing may move after the load before the rest counts as lost. Default 40,000 ms. */
+  readonly patienceMs?: number;
 }
 
 /** Without any progress for so long, the rest is lost. */
-const patienceMs = 40_000;
+const usualPatienceMs = 40_000;
 
 export async function runScenario(scenario: Scenario, options: RunOnceOptions): Promise<RunResult> {
   const { say = () => {} } = options;
@@ -52,10 +54,7 @@ export async function runScenario(scenario: Scenario, options: RunOnceOptions): 
     await loadAndFaults(scenario, chaos, workload, options);
     say(`the load is over after ${workload.transactions} transactions; waiting for what is on its way`);
     const known = await readExpected(site.cluster, [...usualObservers, ...(scenario.rules?.observers ?? [])]);
-    const drainMs = await drain(
-      site,
-      known.expected.map(({ delivery }) => delivery),
-    );
+    const drainMs = await drain(site, known.expected, options.patienceMs ?? usualPatienceMs);
     memory.stop();
     const complaints = [
       ...(await stopFleet(site)),
@@ -128,9 +127,9 @@ async function loadAndFaults(scenario: Scenario, chaos: Chaos, workload: Workloa
 }
 
 /** Resolves when everything has arrived and the queue is empty, or when nothing moves any more. @returns milliseconds */
-async function drain(site: BuiltSite, deliveries: readonly string[]): Promise<number> {
+async function drain(site: BuiltSite, expected: History['expected'], patienceMs: number): Promise<number> {
   const began = Date.now();
-  const missing = new Set(deliveries);
+  const missing = new Set(expected.filter(({ optional }) => !optional).map(({ delivery }) => delivery));
   let seen = 0;
   let progressAt = began;
   let before = '';

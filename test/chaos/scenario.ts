@@ -66,14 +66,19 @@ export interface InstanceEnvironment {
   readonly env?: Readonly<Record<string, string>>;
   /** Options of node itself, e.g. `--import`. */
   readonly nodeOptions?: readonly string[];
-  /** How far the scenario moved this instance's wall clock, milliseconds: the checker subtracts it from what it says. */
-  readonly clockOffsetMs?: number;
+  /**
+   * How far the scenario may have moved this instance's wall clock, milliseconds, far apart from each other: the one that
+   * comes nearest is taken off the times that it tells.
+   */
+  readonly clockOffsetsMs?: readonly number[];
 }
 
 export interface Chaos extends Site {
   readonly fleet: Fleet;
   readonly faults: FaultLog;
   readonly workload: Workload;
+  /** What the instances run: `dist/cli/main.js`. */
+  readonly program: string;
   /** Of all instances. */
   readonly rulesFile: string;
   /** What the rules file was written with. */

@@ -10,7 +10,7 @@ import { Fleet } from './fleet.ts';
 import { destinations } from './observers.ts';
 import { createRandom, type Random } from './random.ts';
 import { Receivers } from './receivers.ts';
-import { type RulesOptions, rulesYaml } from './rules.ts';
+import { type RulesOptions, rulesYaml, usualTimeoutMs } from './rules.ts';
 import type { Preparation, Scenario } from './scenario.ts';
 
 export interface RunOptions {
@@ -19,6 +19,8 @@ export interface RunOptions {
   readonly durationMs: number;
   /** Default: dist/cli/main.js. */
   readonly program?: string;
+  /** An empty database of a running server, for scenarios that leave the server alone; default: a cluster of its own. */
+  readonly databaseUrl?: string;
   /** Lines for people; default: silent. */
   readonly say?: (text: string) => void;
 }
@@ -30,6 +32,7 @@ export interface BuiltSite {
   readonly receivers: Receivers;
   readonly fleet: Fleet;
   readonly faults: FaultLog;
+  readonly program: string;
   readonly rulesFile: string;
   readonly rules: RulesOptions;
   /** The rules file again, with other rules, led the same way. */
@@ -50,11 +53,15 @@ export async function buildSite(scenario: Scenario, options: RunOptions): Promis
   };
   try {
     const random = createRandom(seed);
-    const cluster = await Cluster.start(join(directory, 'postgres'), scenario.postgres);
+    const cluster =
+      options.databaseUrl === undefined
+        ? await Cluster.start(join(directory, 'postgres'), scenario.postgres)
+        : Cluster.borrow(options.databaseUrl);
     closing.push(() => cluster.close());
     await cluster.query(await readFile(new URL('./workload/schema.sql', import.meta.url), 'utf8'));
     const receivers = await Receivers.start(targetsOf(scenario));
     closing.push(() => receivers.close());
+    receivers.expectAnswersWithin(scenario.rules?.timeoutMs ?? usualTimeoutMs);
     const base = { random: random.fork('prepare'), cluster, receivers, directory };
     const preparation = (await scenario.prepare?.(base)) ?? {};
     closing.push(async () => preparation.close?.());
@@ -67,7 +74,7 @@ export async function buildSite(scenario: Scenario, options: RunOptions): Promis
     const fleet = await openFleet(scenario, preparation, { directory, program, rulesFile, faults, receivers });
     closing.push(() => fleet.close());
     const rules = scenario.rules ?? {};
-    return { directory, random, cluster, receivers, fleet, faults, rulesFile, rules, writeRules, close };
+    return { directory, random, cluster, receivers, fleet, faults, program, rulesFile, rules, writeRules, close };
   } catch (error) {
     await close();
     throw error;
@@ -96,7 +103,7 @@ async function openFleet(
   const options = Array.from({ length: scenario.instances }, (_, n) => {
     const number = n + 1;
     const environment = preparation.instance?.(number) ?? {};
-    receivers.correctClock(number, environment.clockOffsetMs ?? 0);
+    receivers.correctClock(number, environment.clockOffsetsMs ?? [0]);
     return { ...environment, number, program, rulesFile, logFile: join(directory, 'logs', `instance-${number}.log`) };
   });
   return new Fleet(options, faults);

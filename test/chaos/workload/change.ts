@@ -2,6 +2,15 @@ import { createHash } from 'node:crypto';
 import { LosslessNumber, parse } from 'lossless-json';
 import type { Source } from '../observers.ts';
 
+/** What a body says of a change, without what only the sidecar knows (uid, time). */
+export interface Told {
+  readonly source: string;
+  readonly operation: string;
+  readonly key: unknown;
+  readonly tenant: unknown;
+  readonly data: unknown;
+}
+
 /** A committed change, as the writer wrote it down in its own transaction. */
 export interface Change {
   readonly source: Source;
@@ -12,16 +21,7 @@ export interface Change {
   readonly mark: string;
   readonly key: string;
   readonly amount: number | null;
-  readonly digest: string;
-}
-
-/** What a body says of a change, without what only the sidecar knows (uid, time). */
-export interface Told {
-  readonly source: string;
-  readonly operation: string;
-  readonly key: unknown;
-  readonly tenant: unknown;
-  readonly data: unknown;
+  readonly told: Told;
 }
 
 export const deliveryName = (observer: string, source: string, operation: string, mark: string): string =>
