@@ -102,6 +102,7 @@ export class Engine {
     });
     this.#dispatcher = new Dispatcher({
       ...common,
+      instance: () => this.#membership.id,
       queue: () => createDeliveryQueue(this.#pools, this.#membership.id),
       pollIntervalMs: () => this.#config.settings.pollIntervalMs,
       alive: () => this.#membership.alive(),
@@ -116,6 +117,7 @@ export class Engine {
       },
       rules: () => this.#rules,
       pollIntervalMs: () => this.#config.settings.pollIntervalMs,
+      reserve: (deliveries) => this.#dispatcher.reserve(deliveries),
       onDeliveries: () => this.#dispatcher.wake(),
     });
     this.#recorder = new ChannelRecorder({

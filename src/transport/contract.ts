@@ -33,9 +33,11 @@ export interface RoutingSession {
   read(): Promise<readonly EventRecord[]>;
   /**
    * Atomically: the deliveries exist, and the events of the last `read` count as routed.
-   * @returns false when another router moved the checkpoint first: nothing was written, close this session
+   * @param handover deliveries that this process takes at once: they are queued as its claims
+   * @returns those of the handover, save what waits behind others of its lane; null when another router moved the
+   * checkpoint first: nothing was written, close this session
    */
-  commit(decisions: Decisions): Promise<boolean>;
+  commit(decisions: Decisions, handover?: Handover | null): Promise<readonly ClaimedDelivery[] | null>;
   /** Dead letters whose condition is to be evaluated again, with their events. */
   readReplays(): Promise<readonly ReplayRequest[]>;
   commitReplay(request: ReplayRequest, decisions: Decisions): Promise<void>;
@@ -57,11 +59,31 @@ export interface Decisions {
 
 export interface NewDelivery {
   readonly event: EventRecord;
+  /** The event as it stands in the log. */
+  readonly stored: EventRecord;
   readonly observer: string;
   readonly action: string;
   readonly destination: string;
   readonly orderingKey: string | null;
   readonly ruleVersion: string;
+}
+
+/**
+ * Deliveries that are claimed as they are queued. They cost no round trip and no update more, which is most of the way
+ * from a commit to its receivers.
+ */
+export interface Handover {
+  /** Whose claims they are. */
+  readonly instance: string;
+  /** A random number each, digits of a bigint. */
+  readonly leases: ReadonlyMap<NewDelivery, string>;
+}
+
+/** Places kept free for a handover until it is known what became of it: exactly one of the two is called. */
+export interface Reservation extends Handover {
+  accept(claimed: readonly ClaimedDelivery[]): void;
+  /** Whether they were queued only the table knows. */
+  abandon(): void;
 }
 
 /** A condition that could not be evaluated: a dead letter of (event, observer), without action. */

@@ -61,7 +61,7 @@ test('routing and settling in parallel never leave a lane without a head, nor wi
     for (let n = 0; n < rounds; n++) {
       await database.query('update public.hot set v = v + 1 where id <= 5');
       for (let events = await session.read(); events.length > 0; events = await session.read()) {
-        expect(await session.commit(decide(events, rules))).toBe(true);
+        expect(await session.commit(decide(events, rules))).not.toBeNull();
       }
     }
     routing = false;

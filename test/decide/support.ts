@@ -133,6 +133,7 @@ export function startRouter(
     openSession: () => openRoutingSession(prepared.config.database, options.session),
     rules: () => prepared.rules,
     pollIntervalMs: () => 20,
+    reserve: () => null,
     onDeliveries: () => {},
     isTransient,
     ...options,

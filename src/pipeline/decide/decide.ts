@@ -12,13 +12,15 @@ export interface Decided extends Decisions {
 
 /** Stored events × observers → deliveries: pure, in the order of the events and, within one, of the file. */
 export function decide(stored: readonly EventRecord[], rules: RuleIndex): Decided {
-  const events = stored.map((event) => rules.named(event));
+  const events: EventRecord[] = [];
   const deliveries: NewDelivery[] = [];
   const faults: ConditionFault[] = [];
-  for (const event of events) {
+  for (const record of stored) {
+    const event = rules.named(record);
+    events.push(event);
     const observers = rules.candidates(event);
     if (observers.length === 0) continue;
-    decideEvent(event, observers, deliveries, faults);
+    decideEvent(event, record, observers, deliveries, faults);
   }
   return { events, deliveries, faults };
 }
@@ -37,13 +39,14 @@ export function decideAgain(
   }
   const deliveries: NewDelivery[] = [];
   const faults: ConditionFault[] = [];
-  if (rules.candidates(event).includes(observer)) decideEvent(event, [observer], deliveries, faults);
+  if (rules.candidates(event).includes(observer)) decideEvent(event, stored, [observer], deliveries, faults);
   return { deliveries, faults };
 }
 
 /** A condition that can't be evaluated is this observer's fault alone: the others and the stream go on. */
 function decideEvent(
   event: EventRecord,
+  stored: EventRecord,
   observers: readonly Observer[],
   deliveries: NewDelivery[],
   faults: ConditionFault[],
@@ -56,6 +59,7 @@ function decideEvent(
       for (const action of observer.actions) {
         deliveries.push({
           event,
+          stored,
           observer: observer.name,
           action: action.name,
           destination: action.destination.name,

@@ -7,7 +7,7 @@
 
 import type { EventRecord } from '../../domain/event.ts';
 import type { Telemetry } from '../../domain/telemetry.ts';
-import type { NewDelivery, RoutingSession } from '../../transport/contract.ts';
+import type { NewDelivery, Reservation, RoutingSession } from '../../transport/contract.ts';
 import { StageLoop } from '../stage-loop.ts';
 import { type Decided, decide, decideAgain } from './decide.ts';
 import type { RuleIndex } from './rule-index.ts';
@@ -18,7 +18,9 @@ export interface RouterOptions {
   /** Asked anew for every slice, so that a reload is whole or not at all. */
   readonly rules: () => RuleIndex;
   readonly pollIntervalMs: () => number;
-  /** Called after a commit that left deliveries. */
+  /** Those of new deliveries that this process can begin at once; null when there are none. */
+  readonly reserve: (deliveries: readonly NewDelivery[]) => Reservation | null;
+  /** Called after a commit that left deliveries to be claimed. */
   readonly onDeliveries: () => void;
   readonly telemetry: Telemetry;
   readonly isTransient: (error: unknown) => boolean;
@@ -121,13 +123,27 @@ export class Router {
   /** @returns false when this session is over */
   async #route(session: RoutingSession, stored: readonly EventRecord[]): Promise<boolean> {
     const decided = decide(stored, this.#options.rules());
-    if (!(await session.commit(decided))) {
+    const claimed = await this.#commit(session, decided);
+    if (claimed === null) {
       await this.#close('another router moved the checkpoint');
       return false;
     }
-    if (decided.deliveries.length > 0) this.#options.onDeliveries();
+    if (decided.deliveries.length > claimed) this.#options.onDeliveries();
     this.#announce(decided);
     return true;
+  }
+
+  /** @returns how many of the deliveries went straight to the next stage; null when nothing was written */
+  async #commit(session: RoutingSession, decided: Decided): Promise<number | null> {
+    const reservation = decided.deliveries.length === 0 ? null : this.#options.reserve(decided.deliveries);
+    try {
+      const claimed = await session.commit(decided, reservation);
+      reservation?.accept(claimed ?? []);
+      return claimed === null ? null : claimed.length;
+    } catch (error) {
+      reservation?.abandon();
+      throw error;
+    }
   }
 
   #announce({ events, deliveries, faults }: Decided): void {

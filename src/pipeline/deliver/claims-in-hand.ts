@@ -26,6 +26,9 @@ export class ClaimsInHand {
   /** Lease by delivery: one that is retried may be claimed anew before we hear that its last outcome is written. */
   readonly #leases = new Map<string, string>();
   #reconcileAt: number;
+  /** Claims that may be in the table already and are not in hand yet. */
+  #expected = 0;
+  #reconciling = false;
 
   constructor(options: ClaimsInHandOptions, now: number) {
     this.#options = options;
@@ -34,6 +37,18 @@ export class ClaimsInHand {
 
   take({ delivery }: ClaimedDelivery): void {
     this.#leases.set(delivery.id, delivery.lease);
+  }
+
+  /** Announces claims that are on their way. @returns false when they must not come now */
+  expect(): boolean {
+    if (this.#reconciling) return false;
+    this.#expected += 1;
+    return true;
+  }
+
+  /** They are in hand, or nobody knows what became of them. */
+  arrived(): void {
+    this.#expected -= 1;
   }
 
   /** Their outcomes are written. */
@@ -69,10 +84,16 @@ export class ClaimsInHand {
     this.#reconcileAt = Number.NEGATIVE_INFINITY;
   }
 
-  /** Called between two claims, never during one. @throws when the transport is away */
+  /** Called between two claims, never during one, and not before those expected have come. @throws when the transport is away */
   async reconcile(now: number): Promise<void> {
-    if (now < this.#reconcileAt) return;
-    const count = await this.#options.queue().releaseUnknown([...this.#leases.keys()]);
+    if (now < this.#reconcileAt || this.#expected > 0) return;
+    this.#reconciling = true;
+    const count = await this.#options
+      .queue()
+      .releaseUnknown([...this.#leases.keys()])
+      .finally(() => {
+        this.#reconciling = false;
+      });
     this.#reconcileAt = now + reconcileEveryMs;
     if (count === 0) return;
     this.#options.telemetry({ type: 'delivery.released', count, reason: 'the answer to their claim was lost' });

@@ -30,6 +30,8 @@ export class DestinationLane {
   #breaker: CircuitBreaker | null;
   #bucket: TokenBucket | null;
   #inFlight = 0;
+  /** Places for claims that are on their way. */
+  #reserved = 0;
   /** Moving average; null before the first attempt has ended. Milliseconds. */
   #attemptMs: number | null = null;
   #announced: BreakerState = 'closed';
@@ -87,10 +89,15 @@ export class DestinationLane {
   wanted(now: number): number {
     const { concurrency } = this.#destination;
     const prefetch = this.#prefetch(concurrency);
-    const room = concurrency + prefetch - this.#inFlight - this.#waiting.length;
+    const room = concurrency + prefetch - this.#inFlight - this.#waiting.length - this.#reserved;
     // Asking for one at a time is a round trip per event: wait until half of the prefetch is used up.
     if (room < prefetch / 2 && this.#waiting.length > 0) return 0;
-    return Math.max(0, Math.min(room, this.#permitted(now) - this.#waiting.length));
+    return Math.max(0, Math.min(room, this.#permitted(now) - this.#waiting.length - this.#reserved));
+  }
+
+  /** @param places to keep free, or when negative no longer */
+  reserve(places: number): void {
+    this.#reserved += places;
   }
 
   /** Milliseconds until its limits let something through; 0 when nothing but its places limits it. */

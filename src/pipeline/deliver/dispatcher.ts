@@ -12,15 +12,25 @@
 import type { Delivery } from '../../domain/delivery.ts';
 import type { Config } from '../../domain/rules.ts';
 import type { Telemetry } from '../../domain/telemetry.ts';
-import type { ClaimedDelivery, ClaimWish, DeliveryQueue, Settlement } from '../../transport/contract.ts';
+import type {
+  ClaimedDelivery,
+  ClaimWish,
+  DeliveryQueue,
+  NewDelivery,
+  Reservation,
+  Settlement,
+} from '../../transport/contract.ts';
 import { StageLoop } from '../stage-loop.ts';
 import { ClaimsInHand } from './claims-in-hand.ts';
 import { DeliveryWorker } from './delivery-worker.ts';
 import type { DestinationLane, Turn } from './destination-lane.ts';
 import { DestinationLanes } from './destination-lanes.ts';
+import { ReservedPlaces } from './reservation.ts';
 import { Settler } from './settler.ts';
 
 export interface DispatcherOptions {
+  /** The current instance. */
+  readonly instance: () => string;
   /** Of the current instance: a new one after its claims were lost. */
   readonly queue: () => DeliveryQueue;
   readonly pollIntervalMs: () => number;
@@ -94,6 +104,38 @@ export class Dispatcher {
     this.#loop.ring();
   }
 
+  /**
+   * Those of new deliveries that can begin at once. Only where nothing waits in the queue: what is new must not pass by
+   * what is old, and a lane that is full leaves the rest to other instances.
+   */
+  reserve(deliveries: readonly NewDelivery[]): Reservation | null {
+    if (!this.#options.alive() || this.#loop.stopping || this.#settler.backlog > settlementBacklog) return null;
+    const places = new ReservedPlaces(deliveries, (destination) => this.#emptyLane(destination), performance.now());
+    if (places.leases.size === 0 || !this.#inHand.expect()) {
+      places.free();
+      return null;
+    }
+    const life = this.#life;
+    const arrived = () => {
+      places.free();
+      this.#inHand.arrived();
+      return life === this.#life;
+    };
+    return {
+      instance: this.#options.instance(),
+      leases: places.leases,
+      // Of an earlier life: others have it, or will.
+      accept: (claimed) => {
+        if (arrived()) this.#accept(claimed);
+        this.#startWaiting();
+      },
+      abandon: () => {
+        if (arrived()) this.#inHand.reconcileSoon();
+        this.wake();
+      },
+    };
+  }
+
   /** Drops what waits: another instance took this one for dead and may have it already. */
   forget(): void {
     this.#life += 1;
@@ -150,6 +192,12 @@ export class Dispatcher {
     this.#startWaiting();
     const now = performance.now();
     return this.#mayHaveMore(lacking, now) ? 0 : this.#restMs(batch.nextDueMs, now);
+  }
+
+  /** null when its queue may hold something, or the rules don't know it. */
+  #emptyLane(destination: string): DestinationLane | null {
+    const lane = this.#lanes.get(destination);
+    return lane !== undefined && this.#emptyAt.get(lane) === this.#look ? lane : null;
   }
 
   #wishes(now: number): ClaimWish[] {

@@ -9,12 +9,9 @@ import type pg from 'pg';
 import type { Delivery } from '../../domain/delivery.ts';
 import type { EventRecord } from '../../domain/event.ts';
 import type { ClaimedBatch, ClaimWish, DeliveryQueue } from '../contract.ts';
-import { type EventRow, eventColumns, keptEventColumns, toEventRecord } from './event-row.ts';
+import { type EventRow, eventColumns, inlineEventBytes, keptEventColumns, toEventRecord } from './event-row.ts';
 import { wakeChannel, wakeFor } from './locks.ts';
 import { newLease, settle } from './settlement.ts';
-
-/** Size up to which an event comes along with its claim; a larger one is loaded when its turn comes. */
-const inlineEventBytes = 256 * 1024;
 
 /** What a stored value takes in memory, about: one that is compressed may be a hundred times what it takes on disk. */
 const size = (column: string) =>

@@ -34,6 +34,13 @@ export interface EventRow {
   at: string;
 }
 
+/** Size up to which an event comes along with its claim; a larger one is loaded when its turn comes. */
+export const inlineEventBytes = 256 * 1024;
+
+export function comesAlong({ old, new: current, payload }: EventRecord): boolean {
+  return (old?.length ?? 0) + (current?.length ?? 0) + (payload?.length ?? 0) <= inlineEventBytes;
+}
+
 export function toEventRecord(row: EventRow): EventRecord {
   return {
     id: row.event_id,

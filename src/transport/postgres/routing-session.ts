@@ -16,10 +16,11 @@
 
 import type pg from 'pg';
 import type { EventRecord } from '../../domain/event.ts';
-import type { Decisions, ReplayRequest, RoutingSession } from '../contract.ts';
+import type { ClaimedDelivery, Decisions, Handover, ReplayRequest, RoutingSession } from '../contract.ts';
 import { type Checkpoint, readCheckpoint } from './checkpoint.ts';
 import { connectionConfig } from './connection.ts';
 import { type EventRow, toEventRecord } from './event-row.ts';
+import { type HandedOver, toClaims } from './handover.ts';
 import { lockClass, locks } from './locks.ts';
 import { commitQuery, decisionColumns, deltaQuery, replayQuery, replaysQuery, sliceQuery } from './routing-sql.ts';
 import { WatchedClient } from './watched-client.ts';
@@ -210,23 +211,23 @@ class PostgresRoutingSession implements RoutingSession {
     return rows.map(toEventRecord);
   }
 
-  async commit(decisions: Decisions): Promise<boolean> {
+  async commit(decisions: Decisions, handover: Handover | null = null): Promise<readonly ClaimedDelivery[] | null> {
     const pending = this.#pending;
-    if (pending === null) return true;
+    if (pending === null) return [];
     const next = this.#advance(pending);
-    const { rows } = await this.#query<{ moved: string }>('commit', commitQuery, [
+    const { rows } = await this.#query<CommitRow>('commit', commitQuery, [
       this.#checkpoint.version,
       next.checkpoint.snapshot,
       next.checkpoint.target,
       next.checkpoint.afterId,
-      ...decisionColumns(decisions),
+      ...decisionColumns(decisions, handover),
       pending.onDisk ? 'off' : 'on',
     ]);
-    if (rows[0]?.moved !== '1') return false;
+    if (rows[0]?.moved !== '1') return null;
     this.#checkpoint = next.checkpoint;
     this.#pending = next.pending;
     this.#slice = [];
-    return true;
+    return handover === null ? [] : toClaims(handover, rows[0].claimed ?? []);
   }
 
   /** Where the checkpoint stands once the current slice is routed. */
@@ -291,6 +292,11 @@ class PostgresRoutingSession implements RoutingSession {
     if (failure !== null) throw failure;
     return this.#client.query<T>({ name, text, values });
   }
+}
+
+interface CommitRow {
+  moved: string;
+  claimed: HandedOver[] | null;
 }
 
 type DeltaRow = { target: string; on_disk: boolean; version: string | null; id: string | null; key_at: string } & (

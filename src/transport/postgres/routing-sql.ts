@@ -1,7 +1,7 @@
 /** The statements of a routing session. */
 
 import { createHash } from 'node:crypto';
-import type { Decisions } from '../contract.ts';
+import type { Decisions, Handover } from '../contract.ts';
 import { eventColumns, keptEventColumns } from './event-row.ts';
 
 /**
@@ -72,8 +72,8 @@ order by e.n`;
 const decisionInput = (first: number) => `
   wanted as (
     select * from unnest($${first}::bigint[], $${first + 1}::timestamptz[], $${first + 2}::uuid[], $${first + 3}::text[], $${first + 4}::text[],
-                         $${first + 5}::text[], $${first + 6}::text[], $${first + 7}::text[], $${first + 8}::text[])
-      with ordinality as w(event_id, event_at, event_uid, observer, action, destination, tenant, ordering_key, rule_version, n)
+                         $${first + 5}::text[], $${first + 6}::text[], $${first + 7}::text[], $${first + 8}::text[], $${first + 9}::bigint[])
+      with ordinality as w(event_id, event_at, event_uid, observer, action, destination, tenant, ordering_key, rule_version, lease, n)
     where (select moved from gate)
   ),
   -- The lane's row lock orders this against the settlement of the lane's head.
@@ -83,26 +83,32 @@ const decisionInput = (first: number) => `
     on conflict (destination, ordering_key) do update set pending = l.pending + excluded.pending
     returning destination, ordering_key, pending, held
   ),
-  queued as (
-    insert into observers.deliveries
-      (event_id, event_at, event_uid, observer, action, destination, tenant, ordering_key, state, rule_version)
-    select w.event_id, w.event_at, w.event_uid, w.observer, w.action, w.destination, w.tenant, w.ordering_key,
-           case when w.ordering_key is null then 'ready'
-                when not l.held and l.pending = count(*) over lane_rows and row_number() over (lane_rows order by w.n) = 1 then 'ready'
-                else 'blocked' end,
-           w.rule_version
+  placed as (
+    select w.*, w.ordering_key is null
+             or (not l.held and l.pending = count(*) over lane_rows and row_number() over (lane_rows order by w.n) = 1) as claimable
     from wanted w left join lane l on l.destination = w.destination and l.ordering_key = w.ordering_key
     window lane_rows as (partition by w.destination, w.ordering_key)
-    order by w.n
+  ),
+  queued as (
+    insert into observers.deliveries
+      (event_id, event_at, event_uid, observer, action, destination, tenant, ordering_key, rule_version, state, lease, claimed_by,
+       first_attempt_at)
+    select p.event_id, p.event_at, p.event_uid, p.observer, p.action, p.destination, p.tenant, p.ordering_key, p.rule_version,
+           case when not p.claimable then 'blocked' when p.lease is null then 'ready' else 'claimed' end,
+           case when p.claimable and p.lease is not null then p.lease else 0 end,
+           case when p.claimable and p.lease is not null then $${first + 10}::uuid end,
+           case when p.claimable and p.lease is not null then now() end
+    from placed p order by p.n
+    returning id, lease, state
   ),
   fault as (
-    select * from unnest($${first + 9}::bigint[], $${first + 10}::timestamptz[], $${first + 11}::text[], $${first + 12}::text[], $${first + 13}::text[])
+    select * from unnest($${first + 11}::bigint[], $${first + 12}::timestamptz[], $${first + 13}::text[], $${first + 14}::text[], $${first + 15}::text[])
       with ordinality as f(event_id, event_at, observer, message, rule_version, n)
     where (select moved from gate)
   )`;
 
 /**
- * $1 version to swap, $2 – $4 the new checkpoint, then the decisions, $19 synchronous_commit. Another version: not a row is
+ * $1 version to swap, $2 – $4 the new checkpoint, then the decisions, $21 synchronous_commit. Another version: not a row is
  * written.
  *
  * When the events are on disk, the routing of them need not wait for it: a crash that forgets it finds the events where
@@ -125,7 +131,9 @@ with move as (
     from fault f join observers.events e on e.id = f.event_id and e.created_at = f.event_at
     order by f.n
   )
-select count(*)::text as moved, set_config('synchronous_commit', $19, true) from move`;
+select count(*)::text as moved, set_config('synchronous_commit', $21, true),
+       (select array_agg(array[id::text, lease::text]) from queued where state = 'claimed') as claimed
+from move`;
 
 export const replaysQuery = `
 select r.dead_letter_id::text, d.observer, d.rule_version, ${keptEventColumns('d')}
@@ -161,7 +169,7 @@ with request as (delete from observers.replays where dead_letter_id = $1::bigint
 update observers.dead_letters d set error_message = f.message, rule_version = f.rule_version, died_at = now()
 from fault f where d.id = (select dead_letter_id from request)`;
 
-export function decisionColumns({ deliveries, faults }: Decisions): unknown[] {
+export function decisionColumns({ deliveries, faults }: Decisions, handover: Handover | null = null): unknown[] {
   return [
     deliveries.map((d) => d.event.id),
     deliveries.map((d) => d.event.at),
@@ -172,6 +180,8 @@ export function decisionColumns({ deliveries, faults }: Decisions): unknown[] {
     deliveries.map((d) => d.event.tenant),
     deliveries.map((d) => laneKey(d.orderingKey)),
     deliveries.map((d) => d.ruleVersion),
+    deliveries.map((d) => handover?.leases.get(d) ?? null),
+    handover?.instance ?? null,
     faults.map((f) => f.event.id),
     faults.map((f) => f.event.at),
     faults.map((f) => f.observer),
@@ -183,7 +193,7 @@ export function decisionColumns({ deliveries, faults }: Decisions): unknown[] {
 /** An index entry holds 2,700 bytes at most: a longer key is told from others by its digest, as every key must be stored. */
 const longestKeyBytes = 512;
 
-function laneKey(key: string | null): string | null {
+export function laneKey(key: string | null): string | null {
   if (key === null || Buffer.byteLength(key) <= longestKeyBytes) return withoutNul(key);
   return `sha256:${createHash('sha256').update(key).digest('hex')}`;
 }

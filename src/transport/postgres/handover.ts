@@ -1,0 +1,35 @@
+import type { ClaimedDelivery, Handover, NewDelivery } from '../contract.ts';
+import { comesAlong } from './event-row.ts';
+import { laneKey } from './routing-sql.ts';
+
+/** Id and lease of a delivery that was claimed as it was queued. */
+export type HandedOver = readonly [id: string, lease: string];
+
+/** What a claim of them would have brought. */
+export function toClaims({ leases }: Handover, handedOver: readonly HandedOver[]): ClaimedDelivery[] {
+  const ids = new Map(handedOver.map(([id, lease]) => [lease, id]));
+  return [...leases].flatMap(([made, lease]) => {
+    const id = ids.get(lease);
+    return id === undefined ? [] : [toClaim(made, id, lease)];
+  });
+}
+
+function toClaim(
+  { stored, event, observer, action, destination, orderingKey, ruleVersion }: NewDelivery,
+  id: string,
+  lease: string,
+): ClaimedDelivery {
+  const delivery = {
+    id,
+    lease,
+    observer,
+    action,
+    destination,
+    tenant: event.tenant,
+    orderingKey: laneKey(orderingKey),
+    attempts: 0,
+    deadLetterId: null,
+    ruleVersion,
+  };
+  return { delivery, event: comesAlong(stored) ? stored : null };
+}
