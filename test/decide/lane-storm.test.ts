@@ -33,7 +33,7 @@ test('several instances, silent ones, dead heads, replays and discards: each lan
     for (let n = 0; n < rounds; n++) {
       await database.query('update public.hot set v = v + 1 where id <= $1', [keys]);
       for (let events = await session.read(); events.length > 0; events = await session.read()) {
-        expect(await session.commit(decide(events, rules))).toBe(true);
+        expect(await session.commit(decide(events, rules))).not.toBeNull();
       }
     }
     routing = false;

@@ -115,10 +115,12 @@ export class Dispatcher {
       places.free();
       return null;
     }
-    const life = this.#life;
+    const [life, look] = [this.#life, this.#look];
     const arrived = () => {
       places.free();
       this.#inHand.arrived();
+      // Whoever wanted these places meanwhile found none.
+      if (look !== this.#look) this.#loop.ring();
       return life === this.#life;
     };
     return {
