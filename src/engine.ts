@@ -25,7 +25,7 @@ import { createInstanceRegistry } from './transport/postgres/instance-registry.t
 import { inTime, Lifeline } from './transport/postgres/lifeline.ts';
 import { requireMigrations } from './transport/postgres/migrations.ts';
 import { openNotificationLog } from './transport/postgres/notification-log.ts';
-import { openRoutingSession } from './transport/postgres/routing-session.ts';
+import { isRouted, openRoutingSession } from './transport/postgres/routing-session.ts';
 import { type DatabaseStatus, readDatabaseStatus, readRoutingLag } from './transport/postgres/status.ts';
 import { WakeUpCalls } from './transport/postgres/wake-up-calls.ts';
 import { Wires } from './transport/postgres/wires.ts';
@@ -39,14 +39,14 @@ export interface EngineOptions {
 
 export interface EngineStatus extends DatabaseStatus {
   /** This process. */
-  readonly instance: { readonly id: string; readonly routing: boolean; readonly rulesVersion: string };
+  readonly instance: { readonly id: string; readonly routing: boolean; readonly rules_version: string };
   readonly destinations: readonly DestinationStatus[];
 }
 
 export interface DestinationStatus {
   readonly name: string;
   readonly kind: string;
-  readonly inFlight: number;
+  readonly in_flight: number;
   readonly waiting: number;
   readonly breaker: 'closed' | 'open' | 'half-open';
 }
@@ -59,10 +59,14 @@ export interface Readiness {
 
 /** Routing may lag this much before the instance says it is not ready. Milliseconds. */
 const lagBoundMs = 60_000;
+/** Notifications that do not arrive by then are not waited for. Milliseconds. */
+const listenWithinMs = 1_500;
 
 export class Engine {
   readonly #options: EngineOptions;
   readonly #bus = new TelemetryBus();
+  /** This process, for the others: the id of its instance changes when it was taken for dead. */
+  readonly #process = randomUUID();
   readonly #wires = new Wires();
   readonly #pools: DatabasePools;
   readonly #wakeUpCalls: WakeUpCalls;
@@ -92,13 +96,14 @@ export class Engine {
     const common = { telemetry: this.#bus.emit, isTransient };
     this.#membership = new Membership({
       ...common,
-      openRegistry: (id) => createInstanceRegistry(this.#pools.durable, id),
+      openRegistry: (id) => createInstanceRegistry(this.#pools.durable, id, this.#process),
       newInstanceId: randomUUID,
       timeoutMs: () => this.#config.settings.instanceTimeoutMs,
       rulesVersion: () => this.#config.version,
       routing: () => this.#router.routing,
       onDeclaredDead: () => this.#dispatcher.forget(),
       onRescued: () => this.#dispatcher.wake(),
+      onEvicted: () => this.#placesAreFree(),
     });
     this.#dispatcher = new Dispatcher({
       ...common,
@@ -107,13 +112,20 @@ export class Engine {
       pollIntervalMs: () => this.#config.settings.pollIntervalMs,
       alive: () => this.#membership.alive(),
       confirmNewestRules: () => this.#membership.confirmNewestRules(),
+      onHandedBack: () => this.#wakeUpCalls.leave('deliveries'),
     });
     this.#router = new Router({
       ...common,
-      openSession: () => {
+      openSession: async () => {
+        if (await isRouted(this.#pools.durable)) return null;
         const { environment, pollIntervalMs, instanceTimeoutMs } = this.#config.settings;
         const idleTimeoutMs = 2 * pollIntervalMs + instanceTimeoutMs;
-        return openRoutingSession(this.#pools.directUrl, { environment, idleTimeoutMs, wires: this.#wires });
+        return openRoutingSession(this.#pools.directUrl, {
+          environment,
+          idleTimeoutMs,
+          wires: this.#wires,
+          process: this.#process,
+        });
       },
       rules: () => this.#rules,
       pollIntervalMs: () => this.#config.settings.pollIntervalMs,
@@ -122,25 +134,40 @@ export class Engine {
     });
     this.#recorder = new ChannelRecorder({
       ...common,
-      openLog: () => openNotificationLog(this.#pools.directUrl, this.#wires),
+      openLog: () =>
+        openNotificationLog(this.#pools.directUrl, {
+          process: this.#process,
+          timeoutMs: this.#config.settings.instanceTimeoutMs,
+          wires: this.#wires,
+        }),
       onEvents: () => this.#router.wake(),
     });
     this.#housekeeper = new Housekeeper({
       ...common,
-      keepHouse: () => keepHouse(this.#pools.durable, this.#config.settings.retention),
+      keepHouse: () => keepHouse(this.#pools.durable, this.#config.settings.retention, this.#membership.id),
       buryOrphans: () => this.#buryOrphans(),
       checkCapture: () => captureDrift(this.#pools.direct, this.#config, this.#options.apply !== false),
     });
     this.#wakeUpCalls = new WakeUpCalls({
       telemetry: this.#bus.emit,
       url: this.#pools.directUrl,
+      process: this.#process,
       pool: this.#pools.durable,
       channels: channelsOf(config),
       onEvents: () => this.#router.wake(),
       onReplays: () => this.#router.wakeForReplays(),
       onDeliveries: () => this.#dispatcher.wake(),
       onNotification: (channel, payload) => this.#recorder.hear(channel, payload),
+      onListening: (channels) => this.#recorder.listening(channels),
+      onMark: (payload) => this.#recorder.hearMark(payload),
+      onDeaf: () => this.#recorder.deafened(),
+      onPlaces: () => this.#placesAreFree(),
     });
+  }
+
+  #placesAreFree(): void {
+    this.#router.placeIsFree();
+    this.#recorder.look();
   }
 
   /** @returns a function that unsubscribes */
@@ -195,6 +222,7 @@ export class Engine {
     this.#recorder.load(this.#config);
     await this.#wakeUpCalls.start();
     this.#recorder.start();
+    await this.#recorder.ready(listenWithinMs);
     this.#router.start();
     this.#dispatcher.start();
     this.#housekeeper.start();
@@ -225,6 +253,7 @@ export class Engine {
     this.#rules = new RuleIndex(config);
     this.#recorder.load(config);
     await this.#wakeUpCalls.setChannels(channelsOf(config));
+    await this.#recorder.ready(listenWithinMs);
     this.#membership.beatSoon();
     this.#housekeeper.checkSoon();
     this.#bus.emit({ type: 'rules.loaded', version: config.version, observers: config.observers.size });
@@ -244,13 +273,7 @@ export class Engine {
     this.#bus.emit({ type: 'engine.stopping', reason });
     await this.#lifeline.during(this.#pools.claims, async () => {
       // At once, for they meet in tables only: no stage takes up anything new while another one is still ending.
-      await Promise.all([
-        this.#dispatcher.stop(timeoutMs),
-        this.#router.stop(),
-        this.#housekeeper.stop(),
-        // The ear first: what it hears until it is closed is still written down.
-        this.#wakeUpCalls.stop().then(() => this.#recorder.stop()),
-      ]);
+      await Promise.all([this.#dispatcher.stop(timeoutMs), this.#housekeeper.stop(), this.#stopWhatOnlyOneDoes()]);
       // Best effort: when the database is away, the claims are taken over after the instance timeout.
       await this.#handBack().catch(() => {});
       await this.#membership.leave().catch(() => {});
@@ -258,6 +281,12 @@ export class Engine {
     await this.#lifeline.hangUp(this.#pools.all);
     this.#state = 'stopped';
     this.#bus.emit({ type: 'engine.stopped' });
+  }
+
+  /** The ear first: what it hears until it is closed is still written down. */
+  async #stopWhatOnlyOneDoes(): Promise<void> {
+    await Promise.all([this.#router.stop(), this.#wakeUpCalls.stop().then(() => this.#recorder.stop())]);
+    await this.#wakeUpCalls.leave('places');
   }
 
   async #handBack(): Promise<void> {
@@ -272,11 +301,11 @@ export class Engine {
     const now = performance.now();
     return {
       ...(await inTime(readDatabaseStatus(this.#pools.durable))),
-      instance: { id: this.#membership.id, routing: this.#router.routing, rulesVersion: this.#config.version },
+      instance: { id: this.#membership.id, routing: this.#router.routing, rules_version: this.#config.version },
       destinations: this.#dispatcher.lanes.map((lane) => ({
         name: lane.destination.name,
         kind: lane.destination.kind,
-        inFlight: lane.inFlight,
+        in_flight: lane.inFlight,
         waiting: lane.waiting,
         breaker: lane.breakerState(now),
       })),
@@ -293,6 +322,8 @@ export class Engine {
     const reasons: string[] = [];
     const complaint = this.#wakeUpCalls.complaint();
     if (complaint !== null) reasons.push(complaint);
+    const missing = this.#recorder.complaint();
+    if (missing !== null) reasons.push(missing);
     if (!this.#membership.alive()) reasons.push('the heartbeat does not reach the database');
     for (const step of this.#housekeeper.drift) reasons.push(`capture: ${step}`);
     try {

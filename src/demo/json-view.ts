@@ -17,8 +17,9 @@ export function jsonView(write: Write): View {
         });
       }
     } else if (event.type === 'attempt.finished') {
-      const { type, event: record, ...fields } = event;
-      put('attempt', { ...fields, event: record.uid });
+      const { type, event: record, durationMs, errorClass, retryInMs, ...fields } = event;
+      const named = { duration_ms: durationMs, error_class: errorClass, retry_in_ms: retryInMs };
+      put('attempt', { ...fields, ...named, event: record.uid });
     } else if (event.type === 'breaker.changed') {
       put('breaker', { destination: event.destination, state: event.state });
     }

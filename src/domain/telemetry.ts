@@ -20,6 +20,13 @@ export type TelemetryEvent =
   | { readonly type: 'routing.acquired' }
   | { readonly type: 'routing.lost'; readonly reason: string }
   | { readonly type: 'capture.drift'; readonly steps: readonly string[] }
+  /** This process records the channel. */
+  | { readonly type: 'channel.acquired'; readonly channel: string }
+  | { readonly type: 'channel.lost'; readonly channel: string; readonly reason: string }
+  /** Heard, not recorded by anybody, and more than memory holds. */
+  | { readonly type: 'capture.lost'; readonly channel: string; readonly count: number }
+  /** Sessions of processes that fell silent, ended so that what they did is free for others. */
+  | { readonly type: 'instance.evicted'; readonly sessions: number }
   | { readonly type: 'capture.notification'; readonly source: string; readonly bytes: number }
   | EventsRouted
   | { readonly type: 'decide.fault'; readonly event: EventRecord; readonly observer: string; readonly message: string }

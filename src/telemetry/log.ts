@@ -107,6 +107,20 @@ function entryOf(event: TelemetryEvent): Entry | null {
       return info('this instance routes');
     case 'routing.lost':
       return info(`this instance no longer routes: ${event.reason}`);
+    case 'channel.acquired':
+      return info(`this instance records the channel ${event.channel}`, { channel: event.channel });
+    case 'channel.lost':
+      return info(`this instance no longer records the channel ${event.channel}: ${event.reason}`, {
+        channel: event.channel,
+      });
+    case 'capture.lost':
+      return {
+        level: 'error',
+        message: `${event.count} notifications of the channel ${event.channel} are lost: they could not be recorded in time, and memory holds no more`,
+        fields: { channel: event.channel, count: event.count },
+      };
+    case 'instance.evicted':
+      return warn(`${event.sessions} sessions of a silent instance were ended; what it did is free`);
     case 'capture.drift':
       return warn(`triggers differ from the file; run \`pg-observers apply\`: ${event.steps.join('; ')}`);
     case 'decide.fault':

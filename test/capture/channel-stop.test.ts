@@ -7,27 +7,37 @@ import type { Notification, NotificationLog } from '../../src/transport/contract
 const config = defineConfig({ version: 1, database: 'postgres://localhost/x', sources: { c: { channel: 'c' } } });
 
 /** A recorder that holds its place, with 1,234 notifications heard while the first batch is being written. */
-async function stopped(record: (batch: readonly Notification[]) => Promise<void>) {
+async function stopped(record: (notifications: readonly Notification[]) => void) {
   const events: TelemetryEvent[] = [];
-  let opened = () => {};
-  const holdsPlace = new Promise<void>((resolve) => {
-    opened = resolve;
-  });
   const log: NotificationLog = {
-    record: async (batch) => {
-      opened();
-      if (batch.length > 0) await record(batch);
+    announce: async (token) => recorder.hearMark(`1 ${token}`),
+    publish: async () => {},
+    take: async (channels) => new Map(channels.map((channel) => [channel, { mark: 1, count: 0, version: '0' }])),
+    giveBack: async () => {},
+    look: async () => new Map(),
+    heardByOthers: async () => false,
+    record: async (batches, notifications) => {
+      record(notifications);
+      return new Set(batches.map(({ channel }) => channel));
     },
     close: async () => {},
   };
+  let acquired = () => {};
+  const holdsPlace = new Promise<void>((resolve) => {
+    acquired = resolve;
+  });
   const recorder = new ChannelRecorder({
     openLog: async () => log,
     onEvents: () => {},
-    telemetry: (event) => events.push(event),
+    telemetry: (event) => {
+      events.push(event);
+      if (event.type === 'channel.acquired') acquired();
+    },
     isTransient: () => true,
   });
   recorder.load(config);
   recorder.start();
+  recorder.listening(['c']);
   await holdsPlace;
   for (let n = 0; n < 1_234; n++) recorder.hear('c', String(n));
   await recorder.stop();
@@ -36,14 +46,12 @@ async function stopped(record: (batch: readonly Notification[]) => Promise<void>
 
 test('what was heard is recorded before it stops, however much', async () => {
   const recorded: string[] = [];
-  await stopped(async (batch) => {
-    recorded.push(...batch.map(({ payload }) => payload));
-  });
+  await stopped((notifications) => void recorded.push(...notifications.map(({ payload }) => payload)));
   expect(recorded).toEqual(Array.from({ length: 1_234 }, (_, n) => String(n)));
 });
 
 test('what could not be recorded at the end is counted and said', async () => {
-  const events = await stopped(async () => {
+  const events = await stopped(() => {
     throw new Error('the database is away');
   });
   const failures = events.flatMap((event) => (event.type === 'stage.failed' ? [String(event.error)] : []));

@@ -1,8 +1,5 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createEngine, type Engine } from '../../src/engine.ts';
-import { ChannelRecorder } from '../../src/pipeline/capture/channel-recorder.ts';
-import { isTransient } from '../../src/transport/postgres/connection.ts';
-import { openNotificationLog } from '../../src/transport/postgres/notification-log.ts';
 import { createCaptureDatabase, until } from './support.ts';
 
 const database = await createCaptureDatabase('channels');
@@ -78,31 +75,5 @@ describe('a notification becomes an event', () => {
     });
     await second.stop();
     await database.takeEvents();
-  });
-});
-
-describe('the recorder, when the database is away', () => {
-  test('keeps what it heard until it is written, once', async () => {
-    let away = true;
-    let refused = 0;
-    const recorder = new ChannelRecorder({
-      openLog: async () => {
-        refused += Number(away);
-        if (away) throw Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });
-        return openNotificationLog(database.url);
-      },
-      onEvents: () => {},
-      telemetry: () => {},
-      isTransient,
-    });
-    recorder.load(config);
-    recorder.start();
-    for (let n = 1; n <= 1_200; n++) recorder.hear('payment_events', String(n));
-    await until('a refusal', async () => refused > 0);
-    away = false;
-    const seen = await events(1_200);
-    await recorder.stop();
-    expect(seen.map((e) => Number(e.payload))).toEqual(Array.from({ length: 1_200 }, (_, i) => i + 1));
-    expect(await database.takeEvents()).toEqual([]);
   });
 });

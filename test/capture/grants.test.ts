@@ -4,6 +4,7 @@ import { createEngine } from '../../src/engine.ts';
 import { startWebhookReceiver } from '../../src/receivers/webhook-receiver.ts';
 import { applyCapture, planCapture } from '../../src/transport/postgres/capture-plan.ts';
 import { createPool } from '../../src/transport/postgres/connection.ts';
+import { bundledMigrations } from '../../src/transport/postgres/migrations.ts';
 import { createCaptureDatabase, until } from './support.ts';
 
 const database = await createCaptureDatabase('grants');
@@ -54,8 +55,11 @@ test('a role without DDL rights: apply says what to do, and so does run on a dat
       `${database.name}). Run \`pg-observers apply\` once as a role that owns the schema \`observers\` or may create it.`,
   );
   const engine = createEngine(config, { apply: false });
+  const names = bundledMigrations()
+    .map(({ name }) => name)
+    .join(', ');
   await expect(engine.start()).rejects.toThrow(
-    'This database is not migrated (0001_observers): run `pg-observers apply` first.',
+    `This database is not migrated (${names}): run \`pg-observers apply\` first.`,
   );
 
   await database.observe({});

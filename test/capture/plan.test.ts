@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { ConfigError } from '../../src/domain/errors.ts';
 import { applyCapture, planCapture } from '../../src/transport/postgres/capture-plan.ts';
+import { bundledMigrations } from '../../src/transport/postgres/migrations.ts';
 import { configOf, createCaptureDatabase, inWords, until } from './support.ts';
 
 const database = await createCaptureDatabase('plan');
@@ -16,6 +17,8 @@ beforeEach(async () => {
   await database.takeEvents();
 });
 
+const migrations = bundledMigrations();
+
 describe('from nothing', () => {
   test('an empty database: the plan shows the exact SQL, reads only, and apply does just that', async () => {
     const empty = await createCaptureDatabase('plan_empty');
@@ -23,7 +26,7 @@ describe('from nothing', () => {
     const config = empty.config(sources);
     const { steps } = await planCapture(empty.ours, config);
     expect(inWords(steps)).toEqual([
-      'migrate migration 0001_observers: not applied yet',
+      ...migrations.map(({ name }) => `migrate migration ${name}: not applied yet`),
       ...operations.map((op) => `create function observers."capture_t_${op}": new`),
       ...operations.map((op) => `create ${trigger(op)}: missing`),
     ]);
@@ -276,7 +279,7 @@ describe('locks', () => {
 test('a database that a newer version migrated refuses', async () => {
   await database.query(`insert into observers.migrations (version, name, checksum) values (9999, '9999_future', '')`);
   await expect(database.plan(sources)).rejects.toThrow(
-    'This database was migrated to version 9999 by a newer pg-observers; this one knows version 1. Update this program.',
+    `This database was migrated to version 9999 by a newer pg-observers; this one knows version ${migrations.length}. Update this program.`,
   );
   await database.query('delete from observers.migrations where version = 9999');
 });

@@ -123,7 +123,7 @@ test('status and dead letters say which lane waits for which, and how many wait 
   const [letter] = await listDeadLetters(pool, {});
   expect(letter).toMatchObject({ holds_lane: true, ordering_key: 'a' });
   expect(await showDeadLetter(pool, letter?.id ?? '')).toMatchObject({ holds_lane: true, waiting: 3 });
-  expect((await readDatabaseStatus(pool)).heldLanes).toEqual([
+  expect((await readDatabaseStatus(pool)).held_lanes).toEqual([
     {
       destination: 'hook',
       ordering_key: 'a',

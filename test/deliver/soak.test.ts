@@ -77,7 +77,8 @@ test(`everything drains (seed ${seed})`, async () => {
   await first.engine.reload(last);
   await eventually(
     'an empty queue',
-    async () => (await count(database, 'deliveries')) === 0 && (await first.engine.status()).checkpoint.lagEvents === 0,
+    async () =>
+      (await count(database, 'deliveries')) === 0 && (await first.engine.status()).checkpoint.lag_events === 0,
     25_000,
   );
   expect(await count(database, 'lanes')).toBe(0);

@@ -57,6 +57,8 @@ test('--json prints an object per line, and the summary', async () => {
   const types = new Set(lines.map((line) => (JSON.parse(line) as { type: string }).type));
   expect(types).toContain('demo');
   expect(types).toContain('event');
+  const keys = lines.flatMap((line) => Object.keys(JSON.parse(line)));
+  expect(keys.filter((key) => !/^[a-z0-9_ ]+$/.test(key))).toEqual([]);
 });
 
 test('without the optional package it says what to install', async () => {

@@ -173,7 +173,7 @@ test('dlq list, show and stats, with filters, in words and as JSON', async () =>
   expect(status.stdout).toMatch(new RegExp(`^\\S+ +${sidecar.pid} +\\d+\\.\\d+\\.\\d+ +[0-9a-f]{12} `, 'm'));
   expect(status.stdout).toContain('12 dead letters: see `pg-observers dlq list`.');
   expect(json(await runProgram(['status', '-c', rules, '--json']))).toMatchObject({
-    deadLetters: 12,
+    dead_letters: 12,
     instances: [{ pid: sidecar.pid }],
   });
 

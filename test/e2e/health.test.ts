@@ -58,9 +58,9 @@ test('/healthz, /readyz and /api/v1/status answer, also while the database is aw
     body: {
       instances: [{ pid: sidecar.pid }],
       instance: { routing: true },
-      checkpoint: { lagEvents: 0 },
-      destinations: [{ name: 'hook', kind: 'webhook', inFlight: 0, waiting: 0, breaker: 'closed' }],
-      deadLetters: 0,
+      checkpoint: { lag_events: 0 },
+      destinations: [{ name: 'hook', kind: 'webhook', in_flight: 0, waiting: 0, breaker: 'closed' }],
+      dead_letters: 0,
     },
   });
 

@@ -182,7 +182,7 @@ test('status counts what is there', async () => {
     },
     2_000,
   );
-  expect(idle).toMatchObject({ queue: [], deadLetters: 0, checkpoint: { lagEvents: 0, lagMs: null } });
+  expect(idle).toMatchObject({ queue: [], dead_letters: 0, checkpoint: { lag_events: 0, lag_ms: null } });
   expect(idle.instances).toMatchObject([{ id: idle.instance.id, pid: process.pid, routing: true }]);
   await emitMany(database, 1, 3, "'one'");
   await eventually('a failure', async () => (await engine.status()).queue[0]?.retrying === 1);
@@ -203,7 +203,7 @@ test('status counts what is there', async () => {
       last_error: expect.stringMatching(/answered 500/),
     },
   ]);
-  expect(destinations).toEqual([{ name: 'hook', kind: 'webhook', inFlight: 2, waiting: 0, breaker: 'closed' }]);
+  expect(destinations).toEqual([{ name: 'hook', kind: 'webhook', in_flight: 2, waiting: 0, breaker: 'closed' }]);
   await engine.stop({ timeoutMs: 0 });
   await emitMany(database, 9, 20);
   await database.query(

@@ -126,7 +126,7 @@ test('an instance with older rules hands back what it does not know; the newest 
     },
   ]);
   expect(await count(database, 'attempts')).toBe(0);
-  expect((await engine.status()).deadLetters).toBe(1);
+  expect((await engine.status()).dead_letters).toBe(1);
 });
 
 test('an instance that has not reloaded yet never buries what the new rules of another one queue', async () => {

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import pc from 'picocolors';
-import { type DatabaseStatus, readDatabaseStatus } from '../../transport/postgres/status.ts';
+import { type DatabaseStatus, type InstanceStatus, readDatabaseStatus } from '../../transport/postgres/status.ts';
 import {
   type ConfigOptions,
   configOption,
@@ -10,6 +10,9 @@ import {
   withDatabase,
 } from '../options.ts';
 import { ago, span, table } from '../table.ts';
+
+/** Twice the default of settings.instance_timeout: by then others have taken its work. */
+const silentMs = 20_000;
 
 export function statusCommand(): Command {
   return new Command('status')
@@ -38,17 +41,27 @@ function instances({ instances: rows }: DatabaseStatus): string {
     String(row.pid),
     row.version,
     row.rules_version,
-    row.routing ? 'routes, delivers' : 'delivers',
+    row.silent_ms > silentMs ? 'is silent' : doings(row),
+    String(row.claimed),
     ago(row.started_at),
     `${span(row.silent_ms)} ago`,
   ]);
-  return table(['HOST', 'PID', 'VERSION', 'RULES', 'DOES', 'STARTED', 'HEARTBEAT'], cells);
+  return table(['HOST', 'PID', 'VERSION', 'RULES', 'DOES', 'CLAIMED', 'STARTED', 'HEARTBEAT'], cells);
+}
+
+function doings({ routing, records, housekept_at: housekept }: InstanceStatus): string {
+  return [
+    ...(routing ? ['routes'] : []),
+    'delivers',
+    ...(records.length > 0 ? [`records ${records.join(' ')}`] : []),
+    ...(housekept === null ? [] : ['keeps house']),
+  ].join(', ');
 }
 
 function routing({ checkpoint }: DatabaseStatus): string {
-  if (checkpoint.lagEvents === 0) return 'Routing is up to date.';
-  const count = checkpoint.lagEvents > 100_000 ? 'more than 100,000' : String(checkpoint.lagEvents);
-  return pc.yellow(`Routing is behind: ${count} events, the oldest from ${span(checkpoint.lagMs ?? 0)} ago.`);
+  if (checkpoint.lag_events === 0) return 'Routing is up to date.';
+  const count = checkpoint.lag_events > 100_000 ? 'more than 100,000' : String(checkpoint.lag_events);
+  return pc.yellow(`Routing is behind: ${count} events, the oldest from ${span(checkpoint.lag_ms ?? 0)} ago.`);
 }
 
 function queue({ queue: rows }: DatabaseStatus, detailed: boolean): string {
@@ -66,7 +79,7 @@ function queue({ queue: rows }: DatabaseStatus, detailed: boolean): string {
   return table(detailed ? [...head, 'LAST ERROR'] : head, cells);
 }
 
-function heldLanes({ heldLanes: lanes }: DatabaseStatus): string[] {
+function heldLanes({ held_lanes: lanes }: DatabaseStatus): string[] {
   if (lanes.length === 0) return [];
   const cells = lanes.map((lane) => [
     lane.dead_letter,
@@ -82,7 +95,7 @@ function heldLanes({ heldLanes: lanes }: DatabaseStatus): string[] {
   ];
 }
 
-function deadLetters({ deadLetters: count }: DatabaseStatus): string {
+function deadLetters({ dead_letters: count }: DatabaseStatus): string {
   if (count === 0) return 'No dead letters.';
   return pc.red(`${count} dead ${count === 1 ? 'letter' : 'letters'}: see \`pg-observers dlq list\`.`);
 }

@@ -1,7 +1,7 @@
 /**
  * Stage 2: moves the checkpoint over the log and leaves deliveries behind it.
  *
- * One instance routes at a time; the others ask once a second whether the place is free. Two that both believe they
+ * One instance routes at a time; the others ask twice a second whether the place is free. Two that both believe they
  * route do no harm: the commit compares and swaps, and the one that came second starts over.
  */
 
@@ -27,7 +27,7 @@ export interface RouterOptions {
 }
 
 /** Another instance routes: how often to ask for the place. */
-const standbyMs = 1_000;
+const standbyMs = 500;
 /** Events that follow each other within this time are a stream: stay awake, so that its writers need not notify. */
 const streamGapMs = 20;
 /** How long to stay awake after the last event of a stream. */
@@ -47,7 +47,7 @@ export class Router {
   readonly #options: RouterOptions;
   readonly #loop: StageLoop;
   #session: RoutingSession | null = null;
-  /** Not before, whatever rings: every try costs a connection. */
+  /** Not before, whatever rings for events: all instances hear of those. */
   #askAgainAt = Number.NEGATIVE_INFINITY;
   #routedAt = Number.NEGATIVE_INFINITY;
   #lookMs = firstLookMs;
@@ -75,6 +75,12 @@ export class Router {
 
   /** There may be something new in the log. */
   wake(): void {
+    this.#loop.ring();
+  }
+
+  /** The instance that routed is gone. */
+  placeIsFree(): void {
+    this.#askAgainAt = Number.NEGATIVE_INFINITY;
     this.#loop.ring();
   }
 

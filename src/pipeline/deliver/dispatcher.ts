@@ -38,6 +38,8 @@ export interface DispatcherOptions {
   readonly alive: () => boolean;
   /** Asks whether its rules are the newest loaded anywhere, now: only then is an unknown rule a removed one. */
   readonly confirmNewestRules: () => Promise<boolean>;
+  /** While stopping: what was not begun can be claimed by others. */
+  readonly onHandedBack?: () => Promise<void>;
   readonly telemetry: Telemetry;
   readonly isTransient: (error: unknown) => boolean;
 }
@@ -161,11 +163,10 @@ export class Dispatcher {
    */
   async stop(timeoutMs: number): Promise<void> {
     const stopped = this.#loop.stop();
-    const handedBack = this.#inHand.release(
-      this.lanes.flatMap((lane) => lane.drain()),
-      0,
-      'this instance stops',
-    );
+    const waiting = this.lanes.flatMap((lane) => lane.drain());
+    const handedBack = this.#inHand
+      .release(waiting, 0, 'this instance stops')
+      .then(() => (waiting.length === 0 ? undefined : this.#options.onHandedBack?.()));
     const cutOff = setTimeout(() => this.#worker.cancel(), timeoutMs);
     await within(timeoutMs + lastWordsMs, this.#attemptsEnded());
     clearTimeout(cutOff);

@@ -12,6 +12,8 @@ export interface MembershipOptions {
   readonly onDeclaredDead: () => void;
   /** Claims of other instances were taken over. */
   readonly onRescued: () => void;
+  /** Another process lost its sessions, and with them what only one may do. */
+  readonly onEvicted: () => void;
   readonly telemetry: Telemetry;
   readonly isTransient: (error: unknown) => boolean;
 }
@@ -115,12 +117,19 @@ export class Membership {
   async #round(): Promise<number> {
     const timeoutMs = this.#options.timeoutMs();
     await this.confirmNewestRules();
+    const sessions = await this.#registry.evict(timeoutMs);
+    if (sessions > 0) this.#evicted(sessions);
     const count = await this.#registry.rescue(timeoutMs);
     if (count > 0) {
       this.#options.telemetry({ type: 'delivery.rescued', count });
       this.#options.onRescued();
     }
     return timeoutMs / 4;
+  }
+
+  #evicted(sessions: number): void {
+    this.#options.telemetry({ type: 'instance.evicted', sessions });
+    this.#options.onEvicted();
   }
 
   async #beat(): Promise<void> {

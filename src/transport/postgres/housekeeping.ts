@@ -21,11 +21,14 @@ export interface HouseKept {
 }
 
 /** Makes the partitions of the coming days, and drops the days and the dedupe keys past retention; one instance at a time. */
-export async function keepHouse(pool: pg.Pool, retention: RetentionPolicy): Promise<HouseKept> {
+export async function keepHouse(pool: pg.Pool, retention: RetentionPolicy, instance?: string): Promise<HouseKept> {
   const refused: string[] = [];
   const dropped: string[] = [];
   const mine = await permitted(() => makePartitions(pool), 'make the partitions of the coming days', refused);
   if (mine === false) return { dropped, refused };
+  if (instance !== undefined) {
+    await pool.query('update observers.instances set housekept_at = now() where id = $1', [instance]);
+  }
   await permitted(() => trimDedupeKeys(pool, retention), 'trim observers.dedupe_keys', refused);
   for (const partition of await expiredPartitions(pool, retention)) {
     const gone = await permitted(() => dropPartition(pool, partition), `drop ${partition.name}`, refused);

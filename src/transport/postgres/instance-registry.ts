@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { pid } from 'node:process';
 import type pg from 'pg';
 import type { Delivery } from '../../domain/delivery.ts';
 import type { Heartbeat, InstanceRegistry, Settlement } from '../contract.ts';
@@ -8,19 +9,20 @@ import { newLease, settle } from './settlement.ts';
 
 /**
  * The row of this process in observers.instances. `id` is new for every life of the process that lost its claims, so
- * that what an earlier life claimed can't be mistaken for this one's.
+ * that what an earlier life claimed can't be mistaken for this one's. `process` stays, and its sessions carry it.
  */
-export function createInstanceRegistry(pool: pg.Pool, id: string): InstanceRegistry {
+export function createInstanceRegistry(pool: pg.Pool, id: string, process = id): InstanceRegistry {
   let known = false;
   return {
     heartbeat: async (rulesVersion, routing) => {
-      const { isNew, ...beat } = await heartbeat(pool, id, rulesVersion, routing);
+      const { isNew, ...beat } = await heartbeat(pool, { id, process }, rulesVersion, routing);
       // Its row is gone: it was silent for so long that even that was cleared away.
       const forgotten = known && isNew;
       known = true;
       return { ...beat, declaredDead: beat.declaredDead || forgotten };
     },
     rescue: (timeoutMs) => rescue(pool, timeoutMs),
+    evict: (timeoutMs) => evict(pool, timeoutMs),
     buryOrphans: (destinations) => buryOrphans(pool, id, destinations),
     deregister: async () => {
       await pool.query('delete from observers.instances where id = $1', [id]);
@@ -28,16 +30,24 @@ export function createInstanceRegistry(pool: pg.Pool, id: string): InstanceRegis
   };
 }
 
+interface Self {
+  readonly id: string;
+  readonly process: string;
+}
+
+/** A killed router's row goes on saying that it routes, until the next router says so of itself. */
 async function heartbeat(
   pool: pg.Pool,
-  id: string,
+  self: Self,
   rulesVersion: string,
   routing: boolean,
 ): Promise<Heartbeat & { readonly isNew: boolean }> {
   const { rows } = await pool.query<{ newest: boolean; is_new: boolean; declared_dead: boolean }>(
-    `with beat as (
-       insert into observers.instances as i (id, host, pid, version, rules_version, routing)
-       values ($1, $2, $3, $4, $5, $6)
+    `with former as (
+       update observers.instances set routing = false where routing and id <> $1 and $6::boolean
+     ), beat as (
+       insert into observers.instances as i (id, host, pid, version, rules_version, routing, process)
+       values ($1, $2, $3, $4, $5, $6, $7)
        on conflict (id) do update set heartbeat_at = now(), routing = excluded.routing, rules_version = excluded.rules_version,
          rules_loaded_at = case when i.rules_version = excluded.rules_version then i.rules_loaded_at else now() end
        returning rules_version, rules_loaded_at, xmax = 0 as is_new, declared_dead_at is not null as declared_dead
@@ -47,7 +57,7 @@ async function heartbeat(
        where o.rules_version <> b.rules_version and o.rules_loaded_at > b.rules_loaded_at
          and o.heartbeat_at > now() - interval '1 minute') as newest
      from beat b`,
-    [id, hostname(), process.pid, programVersion, rulesVersion, routing],
+    [self.id, hostname(), pid, programVersion, rulesVersion, routing, self.process],
   );
   const [beat] = rows;
   return {
@@ -80,6 +90,23 @@ async function rescue(pool: pg.Pool, timeoutMs: number): Promise<number> {
     [timeoutMs],
   );
   return rowCount ?? 0;
+}
+
+async function evict(pool: pg.Pool, timeoutMs: number): Promise<number> {
+  const { rows } = await pool.query<{ sessions: number }>(
+    `with living as (
+       select process::text from observers.instances where heartbeat_at >= now() - make_interval(secs => $1::float8 / 1000)
+     ), forgotten as (
+       delete from observers.channel_listeners
+       where process <> all (array(select i.process from observers.instances i where i.process is not null))
+     )
+     select count(*) filter (where pg_terminate_backend(a.pid))::int as sessions from pg_stat_activity a
+     where a.datname = current_database() and a.usename = current_user
+       and a.application_name ~ '^pg-observers (router|channels) [0-9a-f-]{36}$'
+       and right(a.application_name, 36) not in (select process from living where process is not null)`,
+    [timeoutMs],
+  );
+  return rows[0]?.sessions ?? 0;
 }
 
 /**

@@ -8,11 +8,17 @@ export const locks = {
   /** Held exclusively while the router sleeps; writers that get it shared need not notify. */
   routerAsleep: 3,
   housekeeping: 4,
-  /** Held by the one instance that records the notifications of channel sources. */
-  channels: 5,
+  /** Held exclusively by version 0.1 while it records channels, and shared by all that came after it. */
+  formerRecorder: 5,
   /** Held by the one `apply` that changes triggers. */
   apply: 6,
 } as const;
+
+/** A class of its own; the object is `hashtext(channel)`. Held by the session that records the channel. */
+export const channelLockClass = lockClass + 1;
+
+/** `<number> <token>`: where in the stream of all notifications somebody began to listen. */
+export const markChannel = 'pg_observers_mark';
 
 /** The channel that wakes a sleeping router. A latency hint, never data. */
 export const wakeChannel = 'pg_observers_wake';
@@ -23,4 +29,6 @@ export const wakeFor = {
   deliveries: 'deliveries',
   /** A condition is to be evaluated again. */
   replays: 'replays',
+  /** An instance stopped: what it did is free. */
+  places: 'places',
 } as const;

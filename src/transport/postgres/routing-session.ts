@@ -36,6 +36,8 @@ export interface RoutingOptions {
   readonly idleTimeoutMs?: number;
   readonly pages?: Partial<PageSizes>;
   readonly wires?: Wires;
+  /** Of the operating system; the session carries it, so that others can end it when the process is silent. */
+  readonly process?: string;
 }
 
 export interface PageSizes {
@@ -75,7 +77,12 @@ interface EventKey {
  * @throws UserError when the database is not the one the checkpoint was made in
  */
 export async function openRoutingSession(url: string, options: RoutingOptions = {}): Promise<RoutingSession | null> {
-  const config = connectionConfig(url, 'router', 'on', options.wires);
+  const config = connectionConfig(
+    url,
+    options.process === undefined ? 'router' : `router ${options.process}`,
+    'on',
+    options.wires,
+  );
   const client: pg.Client = new WatchedClient({
     ...config,
     options: `${config.options} -c idle_session_timeout=${options.idleTimeoutMs ?? 0}`,
@@ -95,6 +102,18 @@ export async function openRoutingSession(url: string, options: RoutingOptions = 
     await client.end().catch(() => {});
     throw error;
   }
+}
+
+/** A look that takes no connection; the lock decides. */
+export async function isRouted(pool: pg.Pool): Promise<boolean> {
+  const { rows } = await pool.query<{ routed: boolean }>(
+    `select exists (
+       select from pg_locks l join pg_database d on d.oid = l.database
+       where d.datname = current_database() and l.locktype = 'advisory' and l.classid = $1 and l.objid = $2 and l.granted
+     ) as routed`,
+    [lockClass, locks.routing],
+  );
+  return rows[0]?.routed === true;
 }
 
 /**

@@ -1,12 +1,21 @@
 import type pg from 'pg';
 
+/** What `status --json` and /api/v1/status print: names as in the tables. */
 export interface DatabaseStatus {
   readonly instances: readonly InstanceStatus[];
-  readonly checkpoint: RoutingLag;
+  readonly checkpoint: CheckpointStatus;
   readonly queue: readonly QueueStatus[];
   /** Lanes that wait for a dead letter to be replayed or discarded, the longest first; at most 20 of them. */
-  readonly heldLanes: readonly HeldLane[];
-  readonly deadLetters: number;
+  readonly held_lanes: readonly HeldLane[];
+  readonly dead_letters: number;
+}
+
+export interface CheckpointStatus {
+  readonly at: string;
+  /** Captured and not routed yet; capped at 100,001. */
+  readonly lag_events: number;
+  /** Milliseconds; null when there is none. */
+  readonly lag_ms: number | null;
 }
 
 export interface InstanceStatus {
@@ -15,9 +24,17 @@ export interface InstanceStatus {
   readonly pid: number;
   readonly version: string;
   readonly rules_version: string;
-  readonly routing: boolean;
   readonly started_at: string;
+  readonly heartbeat_at: string;
+  /** Milliseconds since its last heartbeat. */
   readonly silent_ms: number;
+  readonly routing: boolean;
+  /** The channels whose notifications it records. */
+  readonly records: readonly string[];
+  /** Deliveries. */
+  readonly claimed: number;
+  /** When it last did what one instance does once a minute; null: not yet. */
+  readonly housekept_at: string | null;
 }
 
 export interface QueueStatus {
@@ -57,11 +74,7 @@ export async function readRoutingLag(pool: pg.Pool): Promise<RoutingLag> {
 
 export async function readDatabaseStatus(pool: pg.Pool): Promise<DatabaseStatus> {
   const [instances, checkpoint, queue, held, dead] = await Promise.all([
-    pool.query<InstanceStatus>(
-      `select id::text, host, pid, version, rules_version, routing, started_at,
-              extract(epoch from now() - heartbeat_at)::float8 * 1000 as silent_ms
-       from observers.instances order by started_at`,
-    ),
+    pool.query<InstanceStatus>('select *, id::text as id from observers.instance_status order by started_at'),
     readRoutingLag(pool),
     pool.query<QueueStatus>(
       `select destination, count(*) filter (where state = 'ready' and attempts = 0)::int as ready,
@@ -82,10 +95,10 @@ export async function readDatabaseStatus(pool: pg.Pool): Promise<DatabaseStatus>
   ]);
   return {
     instances: instances.rows,
-    checkpoint,
+    checkpoint: { at: checkpoint.at, lag_events: checkpoint.lagEvents, lag_ms: checkpoint.lagMs },
     queue: queue.rows,
-    heldLanes: held.rows,
-    deadLetters: dead.rows[0]?.count ?? 0,
+    held_lanes: held.rows,
+    dead_letters: dead.rows[0]?.count ?? 0,
   };
 }
 
