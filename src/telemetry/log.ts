@@ -38,6 +38,7 @@ export function logTelemetry(logger: Logger): Telemetry {
 
 function logAttempt(logger: Logger, a: AttemptFinished): void {
   const level = a.outcome === 'delivered' ? 'info' : a.outcome === 'retry' ? 'warn' : 'error';
+  if (!logger.isLevelEnabled(level)) return;
   const fields = {
     event: a.type,
     outcome: a.outcome,
@@ -157,5 +158,7 @@ const info = (message: string, fields: Record<string, unknown> = {}): Entry => (
 const warn = (message: string, fields: Record<string, unknown> = {}): Entry => ({ level: 'warn', message, fields });
 
 function withoutNulls(fields: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null && value !== false));
+  const kept: Record<string, unknown> = {};
+  for (const name in fields) if (fields[name] !== null && fields[name] !== false) kept[name] = fields[name];
+  return kept;
 }

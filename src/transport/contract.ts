@@ -195,6 +195,14 @@ export interface Settlement {
   readonly keepAttempt: boolean;
 }
 
+/**
+ * Delivered, and nobody waits for it: neither a lane nor a dead letter. Most outcomes are, and a batch of nothing else
+ * takes a statement half as dear.
+ */
+export function isPlain({ kind, delivery }: Settlement): boolean {
+  return kind === 'delivered' && delivery.orderingKey === null && delivery.deadLetterId === null;
+}
+
 // --------------------------------------------------------------------------------------------------- recover
 
 export interface InstanceRegistry {

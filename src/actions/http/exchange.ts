@@ -8,7 +8,8 @@ const drainedBytes = 64 * 1024;
 export interface HttpPost {
   /** Path and query. */
   readonly path: string;
-  readonly headers: Record<string, string>;
+  /** By name, or names and values in turn. */
+  readonly headers: Record<string, string> | string[];
   readonly body: Buffer;
   /** How much of the answer is kept. */
   readonly keepBytes: number;

@@ -34,6 +34,8 @@ class WebhookClient implements DestinationClient<WebhookAction, WebhookRequest> 
   readonly #url: URL;
   readonly #path: string;
   readonly #headers: Readonly<Record<string, string>>;
+  /** The same as names and values in turn. */
+  readonly #headerList: readonly string[];
   readonly #staticNames: readonly string[];
   readonly #signer: Signer | null;
   readonly #redact: (text: string) => string;
@@ -48,6 +50,7 @@ class WebhookClient implements DestinationClient<WebhookAction, WebhookRequest> 
       ...basicAuthorization(this.#url),
       ...usableHeaders(Object.entries(destination.headers)),
     };
+    this.#headerList = Object.entries(this.#headers).flat();
     this.#signer = signerOf(destination);
     this.#redact = createRedactor(secretsOf(destination, this.#url));
     this.#http = new HttpClient(this.#url, {
@@ -88,17 +91,19 @@ class WebhookClient implements DestinationClient<WebhookAction, WebhookRequest> 
   }
 
   /** Signed anew for every attempt: a receiver refuses old timestamps. */
-  #signedHeaders({ messageId, headers }: WebhookRequest, body: Buffer): Record<string, string> {
+  #signedHeaders({ messageId, headers }: WebhookRequest, body: Buffer): string[] {
     const timestamp = Math.floor(Date.now() / 1000);
-    const signed: Record<string, string> = {
-      ...this.#headers,
-      ...headers,
-      'webhook-id': messageId,
-      'webhook-timestamp': String(timestamp),
-    };
-    if (this.#signer !== null) signed['webhook-signature'] = this.#signer.sign(messageId, timestamp, body);
-    return signed;
+    // Most actions have no headers of their own, and merging objects for each request is a tenth of its work.
+    const others = hasMembers(headers) ? Object.entries({ ...this.#headers, ...headers }).flat() : this.#headerList;
+    const list = [...others, 'webhook-id', messageId, 'webhook-timestamp', String(timestamp)];
+    if (this.#signer !== null) list.push('webhook-signature', this.#signer.sign(messageId, timestamp, body));
+    return list;
   }
+}
+
+function hasMembers(object: object): boolean {
+  for (const _ in object) return true;
+  return false;
 }
 
 function usableHeaders(entries: readonly (readonly [string, string])[]): Record<string, string> {

@@ -1,5 +1,5 @@
 import type { Telemetry } from '../../domain/telemetry.ts';
-import type { DeliveryQueue, Settlement } from '../../transport/contract.ts';
+import { type DeliveryQueue, isPlain, type Settlement } from '../../transport/contract.ts';
 
 const largestBatch = 1_000;
 const firstRetryMs = 100;
@@ -60,10 +60,23 @@ export class Settler {
     // So that what is added in the same turn makes one batch.
     await Promise.resolve();
     while (this.#waiting.length > 0) {
-      const batch = this.#waiting.splice(0, largestBatch);
-      if (!(await this.#writeBatch(batch))) break;
+      if (!(await this.#writeBatch(this.#nextBatch()))) break;
     }
     this.#writing = null;
+  }
+
+  /** The oldest outcome, and the others of its kind: plain ones alone are cheap to write. */
+  #nextBatch(): Settlement[] {
+    const [oldest] = this.#waiting;
+    const kind = oldest !== undefined && isPlain(oldest);
+    if (this.#waiting.every((settlement) => isPlain(settlement) === kind)) return this.#waiting.splice(0, largestBatch);
+    const batch: Settlement[] = [];
+    const others: Settlement[] = [];
+    for (const settlement of this.#waiting) {
+      (batch.length < largestBatch && isPlain(settlement) === kind ? batch : others).push(settlement);
+    }
+    this.#waiting = others;
+    return batch;
   }
 
   async #writeBatch(batch: readonly Settlement[]): Promise<boolean> {
