@@ -165,6 +165,16 @@ describe('out of order', () => {
     });
   });
 
+  it('is not that request when the one in its place went out after the fault', () => {
+    const held = arrival(first, 540, { begunAt: 100 });
+    const arrivals = [arrival(first, 520, { instance: 2 }), arrival(second, 530, { instance: 2 }), held];
+    const faults = [kill(105, { kind: 'pause', permits: 'late repeats', endAt: 510 })];
+    expect(verdictOf({ arrivals, settledAt: settled({ a: 525, b: 535 }), faults })).toEqual({
+      duplicates: 1,
+      lateRepeats: 1,
+    });
+  });
+
   it('is one that it began when it woke', () => {
     const zombie = arrival(first, 520);
     const arrivals = [arrival(first, 300, { instance: 2 }), arrival(second, 400, { instance: 2 }), zombie];

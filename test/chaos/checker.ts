@@ -193,12 +193,11 @@ function repeatsIn(byDelivery: ByDelivery, history: History): ReadonlyMap<Arriva
 }
 
 function explains(fault: Fault, first: Arrival, repeat: Arrival, settledAt: number): boolean {
-  if (repeat.begunAt > settledAt) return false;
-  const inFlight = first.begunAt <= fault.endAt && settledAt >= fault.startAt && repeat.at >= fault.startAt;
-  if (!inFlight) return false;
-  if (fault.instance === undefined || fault.instance === first.instance) return true;
-  // The one that was held back arrived after the one sent in its place.
-  return fault.permits === 'late repeats' && fault.instance === repeat.instance && repeat.begunAt <= fault.endAt;
+  if (repeat.begunAt > settledAt || settledAt < fault.startAt || repeat.at < fault.startAt) return false;
+  const { permits, instance, endAt } = fault;
+  // The one that was held back arrived after the one sent in its place, be that after the fault.
+  if (permits === 'late repeats' && instance === repeat.instance && repeat.begunAt <= endAt) return true;
+  return first.begunAt <= endAt && (instance === undefined || instance === first.instance);
 }
 
 function unexplained(repeats: ReadonlyMap<Arrival, Repeat>): Violation[] {
