@@ -1,3 +1,6 @@
+import { randomUUID } from 'node:crypto';
+import type { NotificationLog } from '../../transport/contract.ts';
+
 /** Within this time a mark comes back, or notifications do not arrive. Milliseconds. */
 const answerWithinMs = 5_000;
 /** Then, how long until the next try. */
@@ -20,7 +23,7 @@ export class Announcements {
   }
 
   /** What is to be announced now; what got no answer is again, later. */
-  due(): readonly string[] {
+  #due(): readonly string[] {
     const now = performance.now();
     if (this.#sent.size > 0 && now > this.#sentAt + answerWithinMs) {
       for (const channel of [...this.#sent.values()].flat()) this.#wanted.add(channel);
@@ -30,7 +33,7 @@ export class Announcements {
     return now >= this.#dueAt ? [...this.#wanted] : [];
   }
 
-  /** When to ask `due` again. */
+  /** When to send again. */
   get dueAt(): number {
     if (this.#sent.size > 0) return this.#sentAt + answerWithinMs + 1;
     return this.#wanted.size > 0 ? this.#dueAt : Number.POSITIVE_INFINITY;
@@ -40,10 +43,20 @@ export class Announcements {
     return this.#sent.size > 0;
   }
 
-  sent(token: string, channels: readonly string[]): void {
+  /** What is due. @throws when the transport is away; the mark may come back all the same, or is sent again later */
+  async send(log: Pick<NotificationLog, 'announce'>): Promise<void> {
+    const channels = this.#due();
+    if (channels.length === 0) return;
+    const token = randomUUID();
     this.#sent.set(token, channels);
     this.#sentAt = performance.now();
     for (const channel of channels) this.#wanted.delete(channel);
+    try {
+      await log.announce(token, channels);
+    } catch (error) {
+      this.want(channels);
+      throw error;
+    }
   }
 
   /** @returns the channels that this mark was sent for; none when it was somebody else's */

@@ -9,7 +9,7 @@
  * that was frozen and wakes up finds another version there, and writes nothing.
  */
 
-import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { Config } from '../../domain/rules.ts';
 import type { Telemetry } from '../../domain/telemetry.ts';
 import type { ChannelBatch, NotificationLog, StoredPosition } from '../../transport/contract.ts';
@@ -28,7 +28,7 @@ export interface ChannelRecorderOptions {
 
 /** How often a free place is looked for, and what others recorded is forgotten. */
 const lookEveryMs = 500;
-/** The same, while a death would still lose something: what was notified just before this process began to listen. */
+/** The same, while a death would lose what was notified just before this process began to listen. */
 const hurriedMs = 50;
 /** How often a recorder with nothing to do finds out whether its session still is. */
 const restMs = 2_000;
@@ -38,6 +38,8 @@ const defaultMemory: MemoryBounds = { notifications: 200_000, bytes: 64 * 1024 *
 interface Hold extends StoredPosition {
   /** What the table says is further back, or told from an older mark. */
   readonly storedMark: number;
+  /** Skipped since then, as memory did not hold them any more. */
+  readonly lost: number;
 }
 
 export class ChannelRecorder {
@@ -149,20 +151,12 @@ export class ChannelRecorder {
     }
     this.#log ??= await this.#options.openLog();
     const log = this.#log;
-    await this.#announce(log);
+    await this.#announcements.send(log);
     if (performance.now() >= this.#lookAt) await this.#lookAround(log);
     const recorded = await this.#record(log);
     await this.#publish(log);
     if (recorded > 0) return 0;
     return Math.max(1, Math.min(this.#lookAt, this.#announcements.dueAt) - performance.now());
-  }
-
-  async #announce(log: NotificationLog): Promise<void> {
-    const channels = this.#announcements.due();
-    if (channels.length === 0) return;
-    const token = randomUUID();
-    this.#announcements.sent(token, channels);
-    await log.announce(token, channels);
   }
 
   /** What others recorded need not be kept, and what nobody records any more is ours to record. */
@@ -175,7 +169,7 @@ export class ChannelRecorder {
     }
     const known = others.filter((channel) => this.#memory.knows(channel));
     for (const [channel, position] of known.length === 0 ? [] : await log.take(known)) {
-      this.#held.set(channel, { ...position, storedMark: position.mark });
+      this.#held.set(channel, { ...position, storedMark: position.mark, lost: 0 });
       this.#options.telemetry({ type: 'channel.acquired', channel });
     }
     const pauseMs = this.#seamless.missing.length > 0 ? hurriedMs : lookEveryMs;
@@ -196,18 +190,22 @@ export class ChannelRecorder {
       one.sources.map((source) => ({ channel, source, payload: one.payload })),
     );
     const written = await log.record(batches, notifications);
-    for (const { channel, version, reaches } of batches) {
-      if (written.has(channel)) {
-        this.#held.set(channel, { ...reaches, version: String(BigInt(version) + 1n), storedMark: reaches.mark });
-        this.#memory.forget(channel, reaches);
-        this.#seamless.recorded(channel, reaches.mark, this.#memory.listensSince(channel));
-      } else {
-        await this.#leave(log, channel, 'another process recorded it');
-        this.#lookAt = 0;
-      }
+    for (const batch of batches) {
+      if (written.has(batch.channel)) this.#advance(batch);
+      else await this.#leave(log, batch.channel, 'another process recorded it');
     }
+    if (written.size < batches.length) this.#lookAt = 0;
     if (notifications.length > 0) this.#options.onEvents();
     return heard.length;
+  }
+
+  #advance({ channel, version, reaches }: ChannelBatch): void {
+    const count = this.#held.get(channel)?.lost ?? 0;
+    if (count > 0) this.#options.telemetry({ type: 'capture.lost', channel, count });
+    const next = String(BigInt(version) + 1n);
+    this.#held.set(channel, { ...reaches, version: next, storedMark: reaches.mark, lost: 0 });
+    this.#memory.forget(channel, reaches);
+    this.#seamless.recorded(channel, reaches.mark, this.#memory.listensSince(channel));
   }
 
   async #gather(log: NotificationLog): Promise<{ channel: string; one: Heard }[]> {
@@ -237,10 +235,13 @@ export class ChannelRecorder {
     }
   }
 
-  /** What did not fit into memory. */
+  /** What did not fit into memory. Said when it is final: what follows is written. */
   #skip(channel: string, position: Hold, count: number): void {
-    this.#held.set(channel, { ...position, ...this.#memory.after(channel, position, count) });
-    this.#options.telemetry({ type: 'capture.lost', channel, count });
+    this.#held.set(channel, {
+      ...position,
+      ...this.#memory.after(channel, position, count),
+      lost: position.lost + count,
+    });
   }
 
   #batchesOf(heard: readonly { channel: string }[]): ChannelBatch[] {
@@ -268,7 +269,7 @@ export class ChannelRecorder {
       if (!this.#sources.has(channel) && !this.#held.has(channel)) this.#memory.drop(channel);
     }
     const since = this.#memory.since();
-    if (sameEntries(since, this.#published)) return;
+    if (isDeepStrictEqual(since, this.#published)) return;
     await log.publish(since);
     this.#published = since;
   }
@@ -295,8 +296,4 @@ export class ChannelRecorder {
     this.#published = new Map();
     await log?.close();
   }
-}
-
-function sameEntries(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean {
-  return a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
 }
