@@ -17,7 +17,7 @@ export const destinationDown: Scenario = {
     'While a destination is down for long (hangs, refuses, resets), the others keep their pace; when it is back it gets everything, once, its lanes in order.',
   instances: 2,
   repeats: 'none',
-  rules: { timeoutMs: 4_000, instanceTimeoutMs: 15_000 },
+  rules: { timeoutMs: 10_000, instanceTimeoutMs: 15_000 },
   async nemesis(chaos) {
     const { random, faults, receivers } = chaos;
     outages = [];

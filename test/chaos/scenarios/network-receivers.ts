@@ -4,7 +4,7 @@ import type { Chaos, Scenario } from '../scenario.ts';
 
 let proxies: ReadonlyMap<string, TcpProxy> = new Map();
 
-const timeoutMs = 4_000;
+const timeoutMs = 10_000;
 
 export const networkReceivers: Scenario = {
   name: 'network-receivers',
@@ -70,7 +70,7 @@ const refused: Weather = async ({ faults, random, rest }, proxy, name) => {
 const frozen: Weather = async ({ faults, random, rest }, proxy, name) => {
   await faults.during({ kind: 'frozen', permits: 'repeats', note: name }, async () => {
     proxy.pause();
-    await rest(random.between(500, 1.5 * timeoutMs));
+    await rest(random.between(500, 0.5 * timeoutMs));
     proxy.cut();
     await proxy.resume();
     await rest(100);

@@ -8,7 +8,7 @@ export const receiversFail: Scenario = {
   instances: 2,
   repeats: 'none',
   rules: {
-    timeoutMs: 4_000,
+    timeoutMs: 10_000,
     instanceTimeoutMs: 15_000,
     policy: { big: 'circuit_breaker: { failure_rate: 0.5, minimum: 10, window: 5s, open_for: 500ms }' },
   },
