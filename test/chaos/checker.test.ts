@@ -175,6 +175,17 @@ describe('out of order', () => {
     });
   });
 
+  it('is not a request that was given up, and read after its retry', () => {
+    const slow = arrival(first, 300, { begunAt: 50, inTime: false });
+    const arrivals = [arrival(first, 100), arrival(second, 200), slow];
+    expect(verdictOf({ arrivals })).toEqual({ lateRepeats: 1 });
+    expect(
+      verdictOf({ arrivals: [arrival(first, 100), arrival(second, 200), { ...slow, inTime: true }] }),
+    ).toMatchObject({
+      outOfOrder: 1,
+    });
+  });
+
   it('is one that it began when it woke', () => {
     const zombie = arrival(first, 520);
     const arrivals = [arrival(first, 300, { instance: 2 }), arrival(second, 400, { instance: 2 }), zombie];

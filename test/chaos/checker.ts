@@ -6,9 +6,9 @@
  *   design, and no repeat. A repeat is explained by a fault that permits it when the delivery was in flight at it: its
  *   accepted request began before the fault ended, and its outcome was not written when the fault began. No fault explains
  *   a request begun after the delivery was settled: by then nobody may hold it.
- * - out of order: in a lane (observer, key), a request for an older change after one for a younger change. A repeat that
- *   arrives late is no break only when its fault holds requests back (`late`: a process that was stopped in the middle of
- *   sending, a network that delivered late): a sender can't take back what is on its way. These are counted.
+ * - out of order: in a lane (observer, key), a request for an older change after one for a younger change. No break, but
+ *   counted (late repeats), is a request that was on its way already, as a sender can't take it back: of a process that was
+ *   stopped or killed in the middle of sending, or one that its own retry, begun after it, has overtaken.
  * - wrong payload: a body other than the change that committed; or a message id that is not the delivery's own.
  * - phantom: a request for something that never committed.
  * - dead letters: all of them, and those without a cause: `rejected` needs a refusal, `exhausted` a request and no success.
@@ -22,7 +22,7 @@ export interface Fault {
   readonly permits: 'nothing' | 'repeats' | 'late repeats';
   /** Only what this instance had in flight; default: anybody's. From 1. */
   readonly instance?: number;
-  /** Whether that instance routed when it began. */
+  /** Whether that instance routed when it began, and another one stood by. */
   readonly routed?: boolean;
   readonly note?: string;
   readonly startAt: number;
@@ -103,7 +103,7 @@ export type Verdict = Readonly<Record<(typeof broken)[number], number>> & {
   readonly requests: number;
   /** Accepted requests beyond the first of a delivery, explained or not. */
   readonly duplicates: number;
-  /** Of the explained ones: how many came after a younger change of their lane. */
+  /** Requests overtaken by the next one for their delivery, that arrived after a younger change of their lane. */
   readonly lateRepeats: number;
   readonly deadLetters: number;
   readonly violations: readonly Violation[];
@@ -114,7 +114,7 @@ export function check(history: History): Verdict {
   const dead = new Map(history.deadLetters.map((one) => [one.delivery, one]));
   const byDelivery = group(history.arrivals);
   const repeats = repeatsIn(byDelivery, history);
-  const { breaks, late } = orderOf(history, expected, repeats);
+  const { breaks, late } = orderOf(history, expected, byDelivery);
   const violations = [
     ...lost(expected, byDelivery, dead),
     ...unexplained(repeats),
@@ -179,7 +179,8 @@ function repeatsIn(byDelivery: ByDelivery, history: History): ReadonlyMap<Arriva
   const repeats = new Map<Arrival, Repeat>();
   for (const arrivals of byDelivery.values()) {
     let accepted: Arrival | null = null;
-    for (const arrival of arrivals) {
+    // By their beginning: a receiver that was busy may read a retry before the request that was given up for it.
+    for (const arrival of arrivals.toSorted((a, b) => a.begunAt - b.begunAt)) {
       if (accepted !== null) {
         const first = accepted;
         const settledAt = history.settledAt.get(arrival.messageId) ?? Number.POSITIVE_INFINITY;
@@ -194,10 +195,22 @@ function repeatsIn(byDelivery: ByDelivery, history: History): ReadonlyMap<Arriva
 
 function explains(fault: Fault, first: Arrival, repeat: Arrival, settledAt: number): boolean {
   if (repeat.begunAt > settledAt || settledAt < fault.startAt || repeat.at < fault.startAt) return false;
-  const { permits, instance, endAt } = fault;
   // The one that was held back arrived after the one sent in its place, be that after the fault.
-  if (permits === 'late repeats' && instance === repeat.instance && repeat.begunAt <= endAt) return true;
-  return first.begunAt <= endAt && (instance === undefined || instance === first.instance);
+  if (heldBack(fault, repeat)) return true;
+  return first.begunAt <= fault.endAt && (fault.instance === undefined || fault.instance === first.instance);
+}
+
+function heldBack({ permits, instance, endAt }: Fault, arrival: Arrival): boolean {
+  return permits === 'late repeats' && (instance ?? arrival.instance) === arrival.instance && arrival.begunAt <= endAt;
+}
+
+/**
+ * The next request for its delivery, begun after it, had arrived before it: because its sender gave it up, or a fault held
+ * it back.
+ */
+function isOvertaken(arrival: Arrival, those: readonly Arrival[], faults: readonly Fault[]): boolean {
+  if (!those.some((other) => other.begunAt > arrival.begunAt && other.at <= arrival.at)) return false;
+  return !arrival.inTime || faults.some((fault) => fault.startAt <= arrival.at && heldBack(fault, arrival));
 }
 
 function unexplained(repeats: ReadonlyMap<Arrival, Repeat>): Violation[] {
@@ -211,7 +224,7 @@ function unexplained(repeats: ReadonlyMap<Arrival, Repeat>): Violation[] {
 function orderOf(
   history: History,
   expected: ReadonlyMap<string, Expected>,
-  repeats: ReadonlyMap<Arrival, Repeat>,
+  byDelivery: ByDelivery,
 ): { breaks: Violation[]; late: number } {
   const youngest = new Map<string, { order: number; arrival: Arrival }>();
   const breaks: Violation[] = [];
@@ -221,7 +234,7 @@ function orderOf(
     if (lane === null) continue;
     const before = youngest.get(lane);
     if (before === undefined || before.order <= order) youngest.set(lane, { order, arrival });
-    else if (repeats.get(arrival)?.fault?.permits === 'late repeats') late += 1;
+    else if (isOvertaken(arrival, byDelivery.get(arrival.delivery) ?? [], history.faults)) late += 1;
     else
       breaks.push(
         violation(

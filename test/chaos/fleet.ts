@@ -52,8 +52,9 @@ export class Fleet {
 
   /** SIGKILL, and again at once. Resolves when it is dead and the new one is on its way. */
   async kill(instance: Instance): Promise<void> {
-    const { number, routing } = instance;
-    await this.#faults.during({ kind: 'kill', permits: 'repeats', instance: number, routed: routing }, () =>
+    const routed = this.#routedBeforeOthers(instance);
+    // Late ones, too: what it had written to a socket arrives after its death.
+    await this.#faults.during({ kind: 'kill', permits: 'late repeats', instance: instance.number, routed }, () =>
       instance.end('SIGKILL'),
     );
     this.#kills += 1;
@@ -101,6 +102,10 @@ export class Fleet {
 
   async close(): Promise<void> {
     await Promise.all(this.instances.map((instance) => instance.close()));
+  }
+
+  #routedBeforeOthers(instance: Instance): boolean {
+    return instance.routing && this.instances.some((other) => other !== instance && other.observing && !other.paused);
   }
 
   #remember(said: Said): void {

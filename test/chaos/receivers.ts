@@ -52,13 +52,9 @@ export class Receivers {
     this.#receiver(destination).behaviour = behaviour;
   }
 
-  /** Everybody answers as usual, and what hangs is cut. */
+  /** Everybody answers as usual from now on. What hangs is left to its sender's deadline: cut, an answer on its way would be, too. */
   behaveAll(): void {
-    for (const receiver of this.#receivers.values()) {
-      if (receiver.behaviour === null) continue;
-      receiver.behaviour = null;
-      receiver.listener.connections.destroyAll();
-    }
+    for (const receiver of this.#receivers.values()) receiver.behaviour = null;
   }
 
   /** How long a sender waits for an answer. */

@@ -248,7 +248,8 @@ export class Dispatcher {
   #startLane(lane: DestinationLane): void {
     if (lane.waiting === 0 || this.#loop.stopping || !this.#options.alive()) return;
     const now = performance.now();
-    for (let turn = lane.next(now); turn !== null; turn = lane.next(now)) {
+    // Asked before each: a process that is stopped in the middle of this must not begin the rest when it wakes.
+    for (let turn = lane.next(now); turn !== null; turn = this.#options.alive() ? lane.next(now) : null) {
       this.#inFlight += 1;
       void this.#deliver(lane, turn);
     }
