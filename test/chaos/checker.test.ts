@@ -89,6 +89,19 @@ describe('a repeat', () => {
     expect(verdictOf({ arrivals: repeated(500), settledAt, faults: [kill(105)] })).toEqual({ duplicates: 1 });
   });
 
+  it('that a process was about to begin when it was stopped is explained, once for each pause', () => {
+    const pause = kill(105, { kind: 'pause', permits: 'late repeats', wakes: true, endAt: 490 });
+    const settledAt = settled({ a: 300, b: 310 });
+    const arrivals = [first, second].map((one) => arrival(one, 250, { instance: 2 }));
+    const one = [...arrivals, arrival(first, 500)];
+    expect(verdictOf({ arrivals: one, settledAt, faults: [pause] })).toEqual({ duplicates: 1, lateRepeats: 1 });
+    const two = [...one, arrival(second, 501)];
+    expect(verdictOf({ arrivals: two, settledAt, faults: [pause] })).toMatchObject({
+      duplicates: 2,
+      unexplainedDuplicates: 1,
+    });
+  });
+
   it('is never explained where none may be', () => {
     const broken = {
       arrivals: repeated(500),

@@ -6,6 +6,7 @@
  *   design, and no repeat. A repeat is explained by a fault that permits it when the delivery was in flight at it: its
  *   accepted request began before the fault ended, and its outcome was not written when the fault began. No fault explains
  *   a request begun after the delivery was settled: by then nobody may hold it.
+ *   Except for one request per pause: the one that the process was about to begin when it was stopped.
  * - out of order: in a lane (observer, key), a request for an older change after one for a younger change. No break, but
  *   counted (late repeats), is a request that was on its way already, as a sender can't take it back: of a process that was
  *   stopped or killed in the middle of sending, or one that its own retry, begun after it, has overtaken.
@@ -15,71 +16,9 @@
  * - settled twice: two outcomes written for one delivery.
  */
 
-export interface Fault {
-  /** What was done: `kill`, `pause`, …. */
-  readonly kind: string;
-  /** What it may lead to. `late repeats`: it can also hold back a request that was being sent. */
-  readonly permits: 'nothing' | 'repeats' | 'late repeats';
-  /** Only what this instance had in flight; default: anybody's. From 1. */
-  readonly instance?: number;
-  /** Whether that instance routed when it began, and another one stood by. */
-  readonly routed?: boolean;
-  readonly note?: string;
-  readonly startAt: number;
-  readonly endAt: number;
-}
+import type { Arrival, DeadLetter, Expected, Fault, History } from './history.ts';
 
-/** One delivery that had to be. */
-export interface Expected {
-  /** Unique: observer and change. */
-  readonly delivery: string;
-  /** Of the body. */
-  readonly digest: string;
-  /** Null when the observer asks for no order. Unique across observers. */
-  readonly lane: string | null;
-  /** Within the lane; of a younger change it is greater. */
-  readonly order: number;
-  /** Need not arrive: the rules did not always ask for it. */
-  readonly optional: boolean;
-}
-
-/** One request. */
-export interface Arrival {
-  readonly delivery: string;
-  readonly digest: string;
-  readonly messageId: string;
-  readonly instance: number;
-  /** When it had been received. */
-  readonly at: number;
-  /** When its sender says that it began, at the latest; `at` when unknown. */
-  readonly begunAt: number;
-  /** Answered with 2xx to the last byte. */
-  readonly accepted: boolean;
-  /** And so soon that the sender can't have given up: else it may repeat, as it could not know. */
-  readonly inTime: boolean;
-  /** Answered so that the sender must give up. */
-  readonly refused: boolean;
-}
-
-export interface DeadLetter {
-  readonly delivery: string;
-  readonly reason: string;
-}
-
-export interface History {
-  readonly expected: readonly Expected[];
-  /** In order of arrival. */
-  readonly arrivals: readonly Arrival[];
-  readonly faults: readonly Fault[];
-  /** When the delivery left the queue for good, by message id. */
-  readonly settledAt: ReadonlyMap<string, number>;
-  /** Message ids of deliveries that did so more than once. */
-  readonly settledTwice: readonly string[];
-  readonly deadLetters: readonly DeadLetter[];
-  /** Rows of the queue after the drain. */
-  readonly leftovers: number;
-  readonly repeats: 'none' | 'in flight';
-}
+export type { Arrival, DeadLetter, Expected, Fault, History } from './history.ts';
 
 export const broken = [
   'lost',
@@ -114,7 +53,7 @@ export function check(history: History): Verdict {
   const dead = new Map(history.deadLetters.map((one) => [one.delivery, one]));
   const byDelivery = group(history.arrivals);
   const repeats = repeatsIn(byDelivery, history);
-  const { breaks, late } = orderOf(history, expected, byDelivery);
+  const { breaks, late } = orderOf(history, expected, byDelivery, repeats);
   const violations = [
     ...lost(expected, byDelivery, dead),
     ...unexplained(repeats),
@@ -171,12 +110,15 @@ const isAccepted = (byDelivery: ByDelivery, delivery: string) =>
 interface Repeat {
   readonly of: Arrival;
   readonly fault: Fault | null;
+  /** The one request that a process was about to begin when it was stopped. */
+  readonly atWaking: boolean;
 }
 
 /** Requests for what had been accepted already, with the fault that explains each. */
 function repeatsIn(byDelivery: ByDelivery, history: History): ReadonlyMap<Arrival, Repeat> {
   const faults = history.repeats === 'none' ? [] : history.faults.filter(({ permits }) => permits !== 'nothing');
   const repeats = new Map<Arrival, Repeat>();
+  const woken = new Set<Fault>();
   for (const arrivals of byDelivery.values()) {
     let accepted: Arrival | null = null;
     // By their beginning: a receiver that was busy may read a retry before the request that was given up for it.
@@ -185,7 +127,9 @@ function repeatsIn(byDelivery: ByDelivery, history: History): ReadonlyMap<Arriva
         const first = accepted;
         const settledAt = history.settledAt.get(arrival.messageId) ?? Number.POSITIVE_INFINITY;
         const fault = faults.find((one) => explains(one, first, arrival, settledAt)) ?? null;
-        repeats.set(arrival, { of: first, fault });
+        const waking = fault === null ? faults.find((one) => !woken.has(one) && isWaking(one, arrival)) : undefined;
+        if (waking !== undefined) woken.add(waking);
+        repeats.set(arrival, { of: first, fault: fault ?? waking ?? null, atWaking: waking !== undefined });
       }
       if (arrival.accepted && arrival.inTime) accepted = arrival;
     }
@@ -202,6 +146,11 @@ function explains(fault: Fault, first: Arrival, repeat: Arrival, settledAt: numb
 
 function heldBack({ permits, instance, endAt }: Fault, arrival: Arrival): boolean {
   return permits === 'late repeats' && (instance ?? arrival.instance) === arrival.instance && arrival.begunAt <= endAt;
+}
+
+/** From the check whether it may to the first byte no process can be sure to be awake. One thread: one request. */
+function isWaking({ wakes, instance, endAt }: Fault, { instance: from, at }: Arrival): boolean {
+  return wakes === true && instance === from && at >= endAt && at - endAt < 1_000;
 }
 
 /**
@@ -225,6 +174,7 @@ function orderOf(
   history: History,
   expected: ReadonlyMap<string, Expected>,
   byDelivery: ByDelivery,
+  repeats: ReadonlyMap<Arrival, Repeat>,
 ): { breaks: Violation[]; late: number } {
   const youngest = new Map<string, { order: number; arrival: Arrival }>();
   const breaks: Violation[] = [];
@@ -234,6 +184,7 @@ function orderOf(
     if (lane === null) continue;
     const before = youngest.get(lane);
     if (before === undefined || before.order <= order) youngest.set(lane, { order, arrival });
+    else if (repeats.get(arrival)?.atWaking === true) late += 1;
     else if (isOvertaken(arrival, byDelivery.get(arrival.delivery) ?? [], history.faults)) late += 1;
     else
       breaks.push(

@@ -78,7 +78,7 @@ export class Fleet {
   async pause(instance: Instance, meanwhile: () => Promise<unknown>): Promise<void> {
     const { number, routing } = instance;
     await this.#faults.during(
-      { kind: 'pause', permits: 'late repeats', instance: number, routed: routing },
+      { kind: 'pause', permits: 'late repeats', wakes: true, instance: number, routed: routing },
       async () => {
         instance.pause();
         await meanwhile();
