@@ -52,6 +52,32 @@ describe('columns after apply', () => {
     expect(event?.new).toContain('$truncated');
   });
 
+  test.each(['read committed', 'repeatable read'])(
+    'altered behind a session that knows it well, %s',
+    async (isolation) => {
+      const pool = database.pool({ max: 1 });
+      const writer = await pool.connect();
+      const write = (columns: string, values: string) =>
+        writer.query(`insert into shop.t (${columns}) values (${values})`);
+      for (let id = 1; id <= 10; id++) await write('id', `${id}`);
+      await database.takeEvents();
+      await writer.query(`begin isolation level ${isolation}`);
+      await writer.query('select count(*) from pg_class');
+      await database.query('alter table shop.t add column doc json, drop column total');
+      await write('id, doc', `11, '"\\u0000"'`);
+      await writer.query('commit');
+      await write('id, doc', `12, '"\\u0000"'`);
+      writer.release();
+      await pool.end();
+      const events = await database.takeEvents();
+      expect(events.map((e) => e.new)).toEqual([
+        expect.stringContaining('$truncated'),
+        expect.stringContaining('$truncated'),
+      ]);
+      expect(events.map((e) => e.fault)).toEqual([expect.stringContaining('total'), expect.stringContaining('total')]);
+    },
+  );
+
   test.each([
     ['dropped', 'alter table shop.t drop column total', 'total', '{"v": "a", "id": 1, "secret": "s"}'],
     ['renamed', 'alter table shop.t rename column v to w', 'v', '{"w": "a", "id": 1, "total": 1, "secret": "s"}'],

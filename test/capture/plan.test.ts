@@ -98,7 +98,7 @@ describe('drift is found, and mended', () => {
     ],
     [
       'a function’s settings changed',
-      `alter function observers.capture_t_delete() reset timezone`,
+      `alter function observers.capture_t_delete() reset jit`,
       ['replace function observers."capture_t_delete": its settings or rights were changed'],
     ],
     [

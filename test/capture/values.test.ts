@@ -13,7 +13,7 @@ const { rows } = await database.query<{ n: number }>(`select current_setting('se
 const serverVersion = rows[0]?.n ?? 0;
 
 beforeEach(async () => {
-  await database.query('drop table kinds.one');
+  await database.query('drop table if exists kinds.one, kinds.two');
 });
 
 /** Type, value in SQL, and its JSON in the event. */
@@ -184,6 +184,20 @@ describe('the writer’s session changes nothing', () => {
     set jit_above_cost = 0; set enable_hashjoin = off; set enable_mergejoin = off; set default_transaction_isolation = 'serializable';
     set plan_cache_mode = force_custom_plan; set quote_all_identifiers = on; set array_nulls = off; set transform_null_equals = on;`;
 
+  /** Types that depend on a setting each. */
+  const sensitive = [
+    ['timestamptz', `timestamptz '2026-02-01 03:04:05.6+00'`],
+    ['timestamp', `timestamp '2026-02-01 03:04:05.6'`],
+    ['date', `date '2026-02-01'`],
+    ['interval', `interval '1 day 2 hours'`],
+    ['bytea', `decode('00ff', 'hex')`],
+    ['float8', '0.1::float8 + 0.2'],
+    ['float4', '1.1::float4'],
+    ['money', '12.50::money'],
+    ['regclass', `'pg_catalog.pg_class'::regclass`],
+    ['tstzrange', `tstzrange('2026-01-01 00:00+00', null)`],
+  ] as const;
+
   test('the same row gives the same event, byte for byte', async () => {
     await database.query(`
       create table kinds.one (id int primary key, at timestamptz, d date, i interval, b bytea, f float8, f4 float4, m money, x xml,
@@ -209,6 +223,29 @@ describe('the writer’s session changes nothing', () => {
     expect(plain?.new).toContain('"k": "kinds.one"');
     expect(twisted).toEqual(plain);
     expect(twistedDelete).toEqual(plainDelete);
+  });
+
+  test.each(sensitive)('%s: also in a column alone, and in one that was added since', async (type, value) => {
+    await database.query(
+      `create table kinds.one (id int primary key, v ${type}); create table kinds.two (v ${type} primary key)`,
+    );
+    await database.observe({ one: 'kinds.one', two: 'kinds.two' });
+    const pool = database.pool({ max: 1 });
+    const write = async () => {
+      await pool.query(`delete from kinds.one; delete from kinds.two`);
+      await database.takeEvents();
+      await pool.query(`insert into kinds.one values (1, ${value})`);
+      await pool.query(`insert into kinds.two values (${value})`);
+      return database.takeEvents();
+    };
+    const written = await write();
+    await pool.query(hostile);
+    const twisted = await write();
+    await pool.query(`alter table kinds.one drop column v; alter table kinds.one add column v ${type}`);
+    const [added] = await write();
+    await pool.end();
+    expect(twisted).toEqual(written);
+    expect(added?.new).toBe(written[0]?.new);
   });
 });
 

@@ -3,13 +3,13 @@
 import type { TableSource } from '../../domain/rules.ts';
 import type { TableShape } from './catalog.ts';
 import { quoteLiteral } from './identifiers.ts';
-import { fieldSql, fieldsSql, imageSql, keySql, virtualValuesSql } from './row-image-sql.ts';
+import { fieldSql, fieldsSql, imageSql, isSmallSql, keySql, virtualValuesSql } from './row-image-sql.ts';
 
 export type RowOperation = 'insert' | 'update' | 'delete';
 
 /**
  * FROM items: the new rows as `n`, the old ones as `o`, as far as the operation has them, each with its columns, its number
- * in `pgo_rn` and the whole of it in `pgo_row`.
+ * in `pgo_rn` (see `isNumberedById`) and the whole of it in `pgo_row`.
  *
  * `pgo_row` is for functions that take any row. Its fields can't be had from it: PostgreSQL counts them without the columns
  * that were dropped from the table, and then looks at the wrong one.
@@ -22,6 +22,8 @@ export interface Pairs {
    * what the update changes.
    */
   readonly byKey: string;
+  /** Of one row, which needs no pairing; null where that makes no difference. */
+  readonly single: string | null;
   /** By number, without the columns, for when they no longer fit. */
   readonly unfitting: string;
 }
@@ -38,6 +40,14 @@ export function isRowLevel(source: TableSource, operation: RowOperation | 'trunc
   return source.replicated && operation !== 'truncate';
 }
 
+/**
+ * The number of a row is the id of its event, taken from the sequence where the row is read: cheaper than counting rows and
+ * then taking an id. What looks rows up by number needs them counted from 1.
+ */
+export function isNumberedById(source: TableSource, operation: RowOperation): boolean {
+  return operation !== 'update' && source.where === null && !isRowLevel(source, operation);
+}
+
 export function canMismatch(source: TableSource, operation: RowOperation, table: TableShape): boolean {
   return operation === 'update' && table.family.length > 1 && !isRowLevel(source, operation);
 }
@@ -45,16 +55,19 @@ export function canMismatch(source: TableSource, operation: RowOperation, table:
 export function pairsOf(source: TableSource, operation: RowOperation, table: TableShape): Pairs {
   const rowLevel = isRowLevel(source, operation);
   // A column that is named like an alias would win over it, so the alias begins with pgo_.
+  const number = isNumberedById(source, operation) ? "nextval('observers.events_id_seq')" : 'row_number() over ()';
   const numbered = (side: 'new' | 'old', columns: string, offset = '') =>
     rowLevel
       ? `(select 1::bigint as pgo_rn, ${side} as pgo_row${columns === '' ? '' : `, ${fieldsSql(side, table)}`})`
-      : `(select row_number() over ()${offset} as pgo_rn, pgo_t as pgo_row${columns} from pgo_${side}_rows pgo_t)`;
+      : `(select ${number}${offset} as pgo_rn, pgo_t as pgo_row${columns} from pgo_${side}_rows pgo_t)`;
   const whole = (side: 'new' | 'old') => numbered(side, ', pgo_t.*');
   if (operation !== 'update') {
     const side = operation === 'insert' ? 'new' : 'old';
     const byNumber = `${whole(side)} ${side[0]}`;
-    return { byNumber, byKey: byNumber, unfitting: `${numbered(side, '')} ${side[0]}` };
+    return { byNumber, byKey: byNumber, single: null, unfitting: `${numbered(side, '')} ${side[0]}` };
   }
+  const one = (side: 'new' | 'old') =>
+    `(select ${side === 'new' ? '1::bigint as pgo_rn, ' : ''}pgo_t as pgo_row, pgo_t.* from pgo_${side}_rows pgo_t)`;
   // Full joins: a row that lost its partner is still an event.
   const paired = (old: string, now: string) => `${old} o full join ${now} n using (pgo_rn)`;
   const apart = canMismatch(source, operation, table) ? ' + coalesce(pgo_mismatch, 0)' : '';
@@ -65,9 +78,13 @@ export function pairsOf(source: TableSource, operation: RowOperation, table: Tab
   return {
     byNumber: paired(whole('old'), whole('new')),
     byKey: paired(renumbered, whole('new')),
+    single: rowLevel || canMismatch(source, operation, table) ? null : `${one('old')} o cross join ${one('new')} n`,
     unfitting: paired(numbered('old', ''), numbered('new', '', apart)),
   };
 }
+
+/** How much of an event is protected: against large values, and against a table that has changed. */
+export type Care = 'small' | 'large' | 'images' | 'all';
 
 export interface EventValues {
   readonly key: string;
@@ -78,19 +95,14 @@ export interface EventValues {
 
 /**
  * Columns of the event, from the aliases `n` and `o`.
- * @param care what of it is protected against a table that has changed
+ * @param care small: for rows of `isSmallSql`; large: for any; images and all: what of it is protected against a changed table
  */
-export function valuesSql(
-  source: TableSource,
-  operation: RowOperation,
-  table: TableShape,
-  care: 'none' | 'images' | 'all',
-): EventValues {
+export function valuesSql(source: TableSource, operation: RowOperation, table: TableShape, care: Care): EventValues {
   const allowed = source.columns === null ? 'null' : `array[${source.columns.map(quoteLiteral).join(', ')}]::text[]`;
   const lonely = canMismatch(source, operation, table);
   const image = (row: string) => {
-    if (care !== 'none') return `observers.safe_image(${row}.pgo_row, ${allowed})`;
-    const whole = imageSql(row, source, table);
+    if (care === 'images' || care === 'all') return `observers.safe_image(${row}.pgo_row, ${allowed})`;
+    const whole = imageSql(row, source, table, care === 'large');
     // No image at all, rather than one full of nulls.
     return lonely ? `case when ${row}.pgo_rn is not null then ${whole} end` : whole;
   };
@@ -110,6 +122,13 @@ export function valuesSql(
     old: operation === 'insert' ? 'null::jsonb' : image('o'),
     new: operation === 'delete' ? 'null::jsonb' : image('n'),
   };
+}
+
+/** Whether all images of an event are small; null when that is no question. */
+export function smallEventSql(source: TableSource, operation: RowOperation, table: TableShape): string | null {
+  const rows = { insert: ['n'], update: ['o', 'n'], delete: ['o'] }[operation];
+  const conditions = rows.map((row) => isSmallSql(row, source, table)).filter((sql) => sql !== null);
+  return conditions.length === 0 ? null : conditions.join(' and ');
 }
 
 /**

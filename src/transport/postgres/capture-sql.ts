@@ -9,25 +9,31 @@
  * - one is gone or has another type: the rows as they are, marked with `capture_error`
  *
  * Its second law: what every statement or row pays stays small. Hence no call of a function of ours on the usual path (each
- * one pins its own search_path), and one random number per statement instead of one per row.
+ * one pins its own search_path), one random number per statement instead of one per row, no more pinned settings than the
+ * columns need, and no expression in a statement for what rarely happens: it is prepared anew with every execution, used or
+ * not. A rare case is a statement of its own.
  */
 
 import { createHash } from 'node:crypto';
 import type { TableSource } from '../../domain/rules.ts';
 import {
+  type Care,
   canMismatch,
   type EventValues,
+  isNumberedById,
   isRowLevel,
   matchesSql,
   mismatchSql,
   pairsOf,
   type RowOperation,
+  smallEventSql,
   valuesSql,
   virtualProbeSql,
 } from './capture-rows-sql.ts';
 import type { TableShape } from './catalog.ts';
 import { boundedName, qualified, quoteIdentifier, quoteLiteral } from './identifiers.ts';
 import { lockClass, locks, wakeChannel } from './locks.ts';
+import { pinnedSettings } from './pinned-settings.ts';
 
 export type CapturedOperation = TableSource['operations'][number];
 
@@ -37,29 +43,10 @@ export interface CaptureFunction {
   /** Without the schema. */
   readonly name: string;
   readonly body: string;
+  /** What it pins of the session, by name. */
+  readonly settings: Readonly<Record<string, string>>;
   readonly sql: string;
 }
-
-/**
- * What a value looks like must not depend on the writer's session.
- *
- * `jit`: the estimates for large transition tables invite it, and it then takes longer than all the rest.
- * `plan_cache_mode`: nothing here is worth planning for its parameters, and the first five statements of every session would.
- */
-export const pinnedSettings: Readonly<Record<string, string>> = {
-  search_path: 'pg_catalog, pg_temp',
-  timezone: 'UTC',
-  datestyle: 'ISO, MDY',
-  intervalstyle: 'postgres',
-  bytea_output: 'hex',
-  extra_float_digits: '1',
-  lc_monetary: 'C',
-  xmloption: 'content',
-  quote_all_identifiers: 'off',
-  standard_conforming_strings: 'on',
-  jit: 'off',
-  plan_cache_mode: 'force_generic_plan',
-};
 
 /**
  * EXECUTE is taken from PUBLIC (PostgreSQL gives it by default, and asks for it only when a trigger is made, not when it
@@ -68,16 +55,17 @@ export const pinnedSettings: Readonly<Record<string, string>> = {
 export function captureFunction(source: TableSource, operation: CapturedOperation, table: TableShape): CaptureFunction {
   const name = boundedName(`capture_${source.name}_${operation}`);
   const body = operation === 'truncate' ? truncateBody(source) : rowsBody(source, operation, table);
-  const settings = Object.entries(pinnedSettings).map(
+  const settings = pinnedSettings(source, operation, table);
+  const pinned = Object.entries(settings).map(
     // A list of names: as one string it would be one name.
     ([setting, value]) => `set ${setting} = ${setting === 'search_path' ? value : quoteLiteral(value)}`,
   );
   const sql = `create or replace function ${qualified('observers', name)}() returns trigger
 language plpgsql security definer
-${settings.join('\n')}
+${pinned.join('\n')}
 as $capture$${body}$capture$;
 revoke all on function ${qualified('observers', name)}() from public`;
-  return { source: source.name, operation, name, body, sql };
+  return { source: source.name, operation, name, body, settings, sql };
 }
 
 export function captureTriggerName(source: string, operation: CapturedOperation): string {
@@ -138,42 +126,93 @@ const quiet = '-- notify: false, so that writers may PREPARE TRANSACTION; the ne
  */
 function rowsBody(source: TableSource, operation: RowOperation, table: TableShape): string {
   const { unfitting } = pairsOf(source, operation, table);
-  const values = (care: 'none' | 'images' | 'all') => valuesSql(source, operation, table, care);
-  const filter = source.where === null ? '' : ' where pgo_matches is null or pgo_matches[pgo_rn]';
-  const insert = (care: 'none' | 'images') =>
-    paired(source, operation, table, (pairs) => insertSql(source, operation, values(care), pairs + filter));
   return `
 ${header(source, operation)}
 #variable_conflict use_column
 declare
   pgo_at       timestamptz := clock_timestamp();
-  pgo_ms       text := lpad(to_hex(trunc(extract(epoch from pgo_at) * 1000)::bigint), 12, '0');
   pgo_random   text := gen_random_uuid()::text;
-  pgo_uid      text := substr(pgo_ms, 1, 8) || '-' || substr(pgo_ms, 9) || '-7' || substr(pgo_random, 16, 9);
+  pgo_uid      text := ${uidPrefixSql};
   pgo_uid_last bigint := (('x' || substr(pgo_random, 25))::bit(48)::bigint & ${2 ** 46 - 1}) + ${2 ** 47};
   pgo_context  jsonb := case when current_setting('observers.context', true) <> '' then observers.context() end;
-  pgo_expected text[] := array[${table.signature.map(quoteLiteral).join(', ')}]::text[];
-  pgo_columns  text[] := array(
-    select attname || ' ' || atttypid from pg_attribute
-    where attrelid = tg_relid and attnum > 0 and not attisdropped order by attname);
-  pgo_fits     boolean := pgo_columns = pgo_expected;
+  pgo_rows     bigint;
+  pgo_written  bigint;
+  pgo_fits     boolean;
+  pgo_columns  text[];
   pgo_fault    text;${source.where === null ? '' : '\n  pgo_matches  boolean[];'}${canMismatch(source, operation, table) ? `\n  -- Numbers up to this when old and new rows are not as many; null when they are.\n  pgo_mismatch bigint := ${mismatchSql};` : ''}
 begin
-  if not pgo_fits and not pgo_columns @> pgo_expected then
+  ${fitsSql(source, operation, table)}
+  if not pgo_fits and not pgo_columns @> ${expectedSql(table)} then
     pgo_fault := 'dropped, renamed or of another type since apply: ' || array_to_string(array(
-      select regexp_replace(pgo_c, ' [0-9]+$', '') from unnest(pgo_expected) pgo_c where pgo_c <> all (pgo_columns)), ', ');
-    ${insertSql(source, operation, values('all'), unfitting)}
+      select regexp_replace(pgo_c, ' [0-9]+$', '') from unnest(${expectedSql(table)}) pgo_c where pgo_c <> all (pgo_columns)), ', ');
+    ${insertSql(source, operation, valuesSql(source, operation, table, 'all'), unfitting)}
   else${checksSql(source, operation, table)}
     if pgo_fits then
-      ${insert('none')}
+      ${insertFittingSql(source, operation, table)}
     else
-      ${insert('images')}
+      ${insertPairsSql(source, operation, table, 'images')}
     end if;
   end if;
-  ${source.notify ? `if found then\n    ${wakeSql.replaceAll('\n', '\n  ')}\n  end if;` : quiet}
+  ${source.notify ? `if found or pgo_written > 0 then\n    ${wakeSql.replaceAll('\n', '\n  ')}\n  end if;` : quiet}
   return null;
 end
 `;
+}
+
+const uidPrefixSql = `overlay(lpad(to_hex(trunc(extract(epoch from pgo_at) * 1000)::bigint), 12, '0') placing '-' from 9 for 0)
+    || '-7' || substr(pgo_random, 16, 9)`;
+
+const expectedSql = (table: TableShape) => `array[${table.signature.map(quoteLiteral).join(', ')}]::text[]`;
+
+/**
+ * Whether the table still is what the function was generated for. `observers.table_with_columns` costs nothing here: it is
+ * computed when the statement is planned, which is again when the table of the transition rows was altered. For a partition,
+ * and for a table that was renamed, the catalog is asked every time.
+ */
+function fitsSql(source: TableSource, operation: RowOperation, table: TableShape): string {
+  // The snapshot of such a transaction may be older than the columns.
+  const asked = `pgo_columns := case when current_setting('transaction_isolation') in ('repeatable read', 'serializable')
+      then observers.columns_of(tg_relid::regclass::text)
+      else array(
+        select attname || ' ' || atttypid from pg_attribute
+        where attrelid = tg_relid and attnum > 0 and not attisdropped order by attname) end;
+    pgo_fits := pgo_columns = ${expectedSql(table)};`;
+  if (isRowLevel(source, operation)) return asked;
+  const name = qualified(table.schema, table.name);
+  return `select count(*), coalesce(tg_relid = observers.table_with_columns(${quoteLiteral(name)}, ${expectedSql(table)}), false)
+  into pgo_rows, pgo_fits from ${operation === 'insert' ? 'pgo_new_rows' : 'pgo_old_rows'};
+  if pgo_rows = 0 then
+    return null;
+  end if;
+  if not pgo_fits then
+    ${asked}
+  end if;`;
+}
+
+/** Large rows apart, by a statement that hardly ever runs. */
+function insertFittingSql(source: TableSource, operation: RowOperation, table: TableShape): string {
+  const small = smallEventSql(source, operation, table);
+  if (small === null) return insertPairsSql(source, operation, table, 'small');
+  return `${insertPairsSql(source, operation, table, 'small', small)}
+      get diagnostics pgo_written = row_count;
+      if pgo_written < ${isRowLevel(source, operation) ? '1' : 'pgo_rows'} then
+        ${insertPairsSql(source, operation, table, 'large', `not (${small})`)}
+      end if;`;
+}
+
+function insertPairsSql(
+  source: TableSource,
+  operation: RowOperation,
+  table: TableShape,
+  care: Care,
+  condition: string | null = null,
+): string {
+  const matching = source.where === null ? null : '(pgo_matches is null or pgo_matches[pgo_rn])';
+  const conditions = [matching, condition].filter((sql) => sql !== null);
+  const filter = conditions.length === 0 ? '' : ` where ${conditions.join(' and ')}`;
+  return paired(source, operation, table, (pairs) =>
+    insertSql(source, operation, valuesSql(source, operation, table, care), pairs + filter),
+  );
 }
 
 /** One statement for how rows are paired, or two of which one runs. */
@@ -183,7 +222,14 @@ function paired(
   table: TableShape,
   statement: (pairs: string, last: string | null) => string,
 ): string {
-  const { byNumber, byKey } = pairsOf(source, operation, table);
+  const { byNumber, byKey, single } = pairsOf(source, operation, table);
+  if (single !== null) {
+    return `if pgo_rows = 1 then
+        ${statement(single, null)}
+      else
+        ${statement(byNumber, null)}
+      end if;`;
+  }
   if (!canMismatch(source, operation, table)) return statement(byNumber, null);
   return `if pgo_mismatch is not null then
         ${statement(byKey, 'pgo_mismatch')}
@@ -217,9 +263,10 @@ function checksSql(source: TableSource, operation: RowOperation, table: TableSha
 }
 
 function insertSql(source: TableSource, operation: RowOperation, values: EventValues, from: string): string {
+  const [id, number] = isNumberedById(source, operation) ? ['id, ', 'pgo_rn, '] : ['', ''];
   return `insert into observers.events
-        (uid, source, operation, table_schema, table_name, key, tenant, old, new, context, capture_error, created_at)
-      select (pgo_uid || to_hex(pgo_uid_last + pgo_rn))::uuid, ${quoteLiteral(source.name)}, '${operation}',
+        (${id}uid, source, operation, table_schema, table_name, key, tenant, old, new, context, capture_error, created_at)
+      select ${number}(pgo_uid || to_hex(pgo_uid_last + pgo_rn))::uuid, ${quoteLiteral(source.name)}, '${operation}',
              tg_table_schema, tg_table_name, ${values.key}, ${values.tenant}, ${values.old}, ${values.new},
              pgo_context, pgo_fault, pgo_at
       from ${from};`;

@@ -2,7 +2,7 @@
 
 import { isRowLevel } from './capture-rows-sql.ts';
 import type { DesiredCapture } from './capture-sources.ts';
-import { type CaptureFunction, captureTriggerName, captureTriggerSql, pinnedSettings } from './capture-sql.ts';
+import { type CaptureFunction, captureTriggerName, captureTriggerSql } from './capture-sql.ts';
 import type { InstalledFunction, InstalledTrigger, Relation } from './catalog.ts';
 import { qualified, quoteIdentifier } from './identifiers.ts';
 
@@ -24,15 +24,17 @@ export function functionSteps(wanted: readonly CaptureFunction[], installed: rea
     const step = { subject: `function observers.${quoteIdentifier(fn.name)}`, sql: fn.sql, locks: null };
     if (existing === undefined) return [{ kind: 'create', reason: 'new', ...step }];
     if (existing.body !== fn.body) return [{ kind: 'replace', reason: 'the rule or the table changed', ...step }];
-    if (!isPinned(existing)) return [{ kind: 'replace', reason: 'its settings or rights were changed', ...step }];
+    if (!isPinned(fn, existing)) return [{ kind: 'replace', reason: 'its settings or rights were changed', ...step }];
     return [];
   });
 }
 
-function isPinned(fn: InstalledFunction): boolean {
-  const installed = fn.settings.map((setting) => setting.replace(/^[^=]+/, (name) => name.toLowerCase()));
-  const wanted = Object.entries(pinnedSettings).map(([name, value]) => `${name}=${value}`);
-  return fn.securityDefiner && !fn.executableByPublic && installed.toSorted().join() === wanted.toSorted().join();
+function isPinned(fn: CaptureFunction, installed: InstalledFunction): boolean {
+  const found = installed.settings.map((setting) => setting.replace(/^[^=]+/, (name) => name.toLowerCase()));
+  const wanted = Object.entries(fn.settings).map(([name, value]) => `${name}=${value}`);
+  return (
+    installed.securityDefiner && !installed.executableByPublic && found.toSorted().join() === wanted.toSorted().join()
+  );
 }
 
 interface DesiredTrigger {

@@ -15,17 +15,29 @@ const largestCompressionRatio = 256;
  * The whole row where nothing speaks against it: that is the cheapest.
  *
  * @param row alias of a FROM item that has the columns, and the row as a whole in `pgo_row`
+ * @param large false for rows of which `isSmallSql` is true
  */
-export function imageSql(row: string, source: TableSource, table: TableShape): string {
-  const columns = table.columns.filter((c) => source.columns === null || source.columns.includes(c.name));
+export function imageSql(row: string, source: TableSource, table: TableShape, large: boolean): string {
+  const columns = imageColumns(source, table);
   const enumerate = source.columns !== null || columns.some((c) => c.virtualExpression !== null);
   const record = enumerate ? recordSql(columns, (c) => valueSql(row, c, table)) : `${row}.pgo_row`;
-  const careful = () =>
-    `coalesce(observers.jsonb_or_null(${record}, ${largestImageBytes}), to_jsonb(${cappedSql(row, columns, table)}))`;
-  if (columns.some((c) => c.mayRaise)) return careful();
+  if (!large && !columns.some((c) => c.mayRaise)) return `to_jsonb(${record})`;
+  return `coalesce(observers.jsonb_or_null(${record}, ${largestImageBytes}), to_jsonb(${cappedSql(row, columns, table)}))`;
+}
+
+/**
+ * Whether a row can be converted without care; null when that is no question. A condition of the statement and not a CASE
+ * around the image, because every execution would prepare both of its branches, and that of large rows is long.
+ */
+export function isSmallSql(row: string, source: TableSource, table: TableShape): string | null {
+  const columns = imageColumns(source, table);
+  if (columns.some((c) => c.mayRaise)) return null;
   const sizes = columns.filter((c) => c.size !== 'bounded' && c.virtualExpression === null).map((c) => sizeSql(row, c));
-  if (sizes.length === 0) return `to_jsonb(${record})`;
-  return `case when ${sizes.join(' + ')} <= ${largeRowBytes} then to_jsonb(${record}) else ${careful()} end`;
+  return sizes.length === 0 ? null : `${sizes.join(' + ')} <= ${largeRowBytes}`;
+}
+
+function imageColumns(source: TableSource, table: TableShape): readonly ColumnShape[] {
+  return table.columns.filter((c) => source.columns === null || source.columns.includes(c.name));
 }
 
 /** Not jsonb_build_object: a function takes 100 arguments, a table has up to 1,600 columns. */
