@@ -114,80 +114,88 @@ end
 }
 
 /** The same protocol as observers.wake(), in place. */
-const wakeSql = `if not pg_try_advisory_xact_lock_shared(${lockClass}, ${locks.routerAsleep}) then
-    perform pg_notify('${wakeChannel}', '');
-  end if;`;
+const routerAwakeSql = `pg_try_advisory_xact_lock_shared(${lockClass}, ${locks.routerAsleep})`;
+const notifySql = `perform pg_notify('${wakeChannel}', '');`;
+const wakeSql = `if not ${routerAwakeSql} then\n    ${notifySql}\n  end if;`;
 const quiet = '-- notify: false, so that writers may PREPARE TRANSACTION; the next poll finds the event';
 
 /**
- * uids are version 7 UUIDs as RFC 9562 §6.2 has them for batches ("monotonic random"): milliseconds, then 26 random bits,
- * then a random number (46 bits below a leading 1, which saves the padding) plus the number of the row. A random number per row
- * would be a fifth of the whole cost of capturing it.
+ * uids are version 7 UUIDs as RFC 9562 §6.2 has them for batches ("monotonic random"): milliseconds, then a random number
+ * (61 bits) plus the number of the row. A random number per row would be a fifth of the whole cost of capturing it.
  */
 function rowsBody(source: TableSource, operation: RowOperation, table: TableShape): string {
   const { unfitting } = pairsOf(source, operation, table);
+  const wake = source.notify
+    ? `if (found or pgo_written > 0) and not ${routerAwakeSql} then\n    ${notifySql}\n  end if;`
+    : quiet;
   return `
 ${header(source, operation)}
 #variable_conflict use_column
 declare
   pgo_at       timestamptz := clock_timestamp();
-  pgo_random   text := gen_random_uuid()::text;
-  pgo_uid      text := ${uidPrefixSql};
-  pgo_uid_last bigint := (('x' || substr(pgo_random, 25))::bit(48)::bigint & ${2 ** 46 - 1}) + ${2 ** 47};
-  pgo_context  jsonb := case when current_setting('observers.context', true) <> '' then observers.context() end;
+  -- The first 16 digits, and the last 16 as a number.
+  pgo_uid      text;
+  pgo_uid_last bigint;
+  pgo_context  jsonb;
   pgo_rows     bigint;
   pgo_written  bigint;
   pgo_fits     boolean;
   pgo_columns  text[];
   pgo_fault    text;${source.where === null ? '' : '\n  pgo_matches  boolean[];'}${canMismatch(source, operation, table) ? `\n  -- Numbers up to this when old and new rows are not as many; null when they are.\n  pgo_mismatch bigint := ${mismatchSql};` : ''}
 begin
-  ${fitsSql(source, operation, table)}
-  if not pgo_fits and not pgo_columns @> ${expectedSql(table)} then
-    pgo_fault := 'dropped, renamed or of another type since apply: ' || array_to_string(array(
-      select regexp_replace(pgo_c, ' [0-9]+$', '') from unnest(${expectedSql(table)}) pgo_c where pgo_c <> all (pgo_columns)), ', ');
-    ${insertSql(source, operation, valuesSql(source, operation, table, 'all'), unfitting)}
-  else${checksSql(source, operation, table)}
-    if pgo_fits then
-      ${insertFittingSql(source, operation, table)}
-    else
-      ${insertPairsSql(source, operation, table, 'images')}
+  ${beginSql(source, operation, table)}
+  if not pgo_fits then
+    ${columnsSql}
+    pgo_fits := pgo_columns = ${expectedSql(table)};
+    if not pgo_columns @> ${expectedSql(table)} then
+      pgo_fault := 'dropped, renamed or of another type since apply: ' || array_to_string(array(
+        select regexp_replace(pgo_c, ' [0-9]+$', '') from unnest(${expectedSql(table)}) pgo_c where pgo_c <> all (pgo_columns)), ', ');
+      ${insertSql(source, operation, valuesSql(source, operation, table, 'all'), unfitting)}
+      ${wake.replaceAll('\n', '\n    ')}
+      return null;
     end if;
+  end if;${checksSql(source, operation, table)}
+  if pgo_fits then
+    ${insertFittingSql(source, operation, table)}
+  else
+    ${insertPairsSql(source, operation, table, 'images')}
   end if;
-  ${source.notify ? `if found or pgo_written > 0 then\n    ${wakeSql.replaceAll('\n', '\n  ')}\n  end if;` : quiet}
+  ${wake}
   return null;
 end
 `;
 }
 
-const uidPrefixSql = `overlay(lpad(to_hex(trunc(extract(epoch from pgo_at) * 1000)::bigint), 12, '0') placing '-' from 9 for 0)
-    || '-7' || substr(pgo_random, 16, 9)`;
-
 const expectedSql = (table: TableShape) => `array[${table.signature.map(quoteLiteral).join(', ')}]::text[]`;
 
 /**
- * Whether the table still is what the function was generated for. `observers.table_with_columns` costs nothing here: it is
- * computed when the statement is planned, which is again when the table of the transition rows was altered. For a partition,
- * and for a table that was renamed, the catalog is asked every time.
+ * All that a statement computes once, in one query: as expressions of their own they cost twice as much. And whether the
+ * table still is what the function was generated for. `observers.table_with_columns` costs nothing here: it is computed when
+ * the query is planned, which is again when the table of the transition rows was altered. For a partition, and for a table
+ * that was renamed, the catalog is asked every time.
  */
-function fitsSql(source: TableSource, operation: RowOperation, table: TableShape): string {
-  // The snapshot of such a transaction may be older than the columns.
-  const asked = `pgo_columns := case when current_setting('transaction_isolation') in ('repeatable read', 'serializable')
+function beginSql(source: TableSource, operation: RowOperation, table: TableShape): string {
+  const rowLevel = isRowLevel(source, operation);
+  const name = quoteLiteral(qualified(table.schema, table.name));
+  const fits = rowLevel
+    ? 'false'
+    : `coalesce(tg_relid = observers.table_with_columns(${name}, ${expectedSql(table)}), false)`;
+  const rows = rowLevel ? '' : ` from ${operation === 'insert' ? 'pgo_new_rows' : 'pgo_old_rows'}`;
+  return `select count(*), ${fits},
+    -- Of eleven digits, until the year 2527. The version is 7.
+    '0' || to_hex(trunc(extract(epoch from pgo_at) * 1000)::bigint * 65536 + 28672),
+    -- The sign and what is missing next to it are the variant.
+    uuid_hash_extended(gen_random_uuid(), 0) & ${2n ** 61n - 1n} | ${-(2n ** 63n)},
+    case when current_setting('observers.context', true) <> '' then observers.context() end
+  into pgo_rows, pgo_fits, pgo_uid, pgo_uid_last, pgo_context${rows};`;
+}
+
+/** The snapshot of a repeatable read transaction may be older than the columns. */
+const columnsSql = `pgo_columns := case when current_setting('transaction_isolation') in ('repeatable read', 'serializable')
       then observers.columns_of(tg_relid::regclass::text)
       else array(
         select attname || ' ' || atttypid from pg_attribute
-        where attrelid = tg_relid and attnum > 0 and not attisdropped order by attname) end;
-    pgo_fits := pgo_columns = ${expectedSql(table)};`;
-  if (isRowLevel(source, operation)) return asked;
-  const name = qualified(table.schema, table.name);
-  return `select count(*), coalesce(tg_relid = observers.table_with_columns(${quoteLiteral(name)}, ${expectedSql(table)}), false)
-  into pgo_rows, pgo_fits from ${operation === 'insert' ? 'pgo_new_rows' : 'pgo_old_rows'};
-  if pgo_rows = 0 then
-    return null;
-  end if;
-  if not pgo_fits then
-    ${asked}
-  end if;`;
-}
+        where attrelid = tg_relid and attnum > 0 and not attisdropped order by attname) end;`;
 
 /** Large rows apart, by a statement that hardly ever runs. */
 function insertFittingSql(source: TableSource, operation: RowOperation, table: TableShape): string {
@@ -195,7 +203,7 @@ function insertFittingSql(source: TableSource, operation: RowOperation, table: T
   if (small === null) return insertPairsSql(source, operation, table, 'small');
   return `${insertPairsSql(source, operation, table, 'small', small)}
       get diagnostics pgo_written = row_count;
-      if pgo_written < ${isRowLevel(source, operation) ? '1' : 'pgo_rows'} then
+      if pgo_written < pgo_rows then
         ${insertPairsSql(source, operation, table, 'large', `not (${small})`)}
       end if;`;
 }
