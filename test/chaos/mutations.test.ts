@@ -30,7 +30,7 @@ const zombies: Scenario = {
       receivers.behave(destination, () => ({ status: 204, delayMs: random.between(700, 1_200) }));
     }
     for (let n = 0; await rest(600); n++) {
-      await fleet.pause(fleet.instance((n % 2) + 1), () => sleep(random.between(2_700, 3_200)));
+      await fleet.pause(fleet.instance((n % 2) + 1), () => sleep(random.between(3_000, 3_600)));
     }
   },
 };

@@ -10,7 +10,7 @@ export const pause: Scenario = {
   instances: 3,
   repeats: 'in flight',
   // Shorter than most pauses: what was in flight has timed out when it wakes, and its outcomes come too late.
-  rules: { instanceTimeoutMs, timeoutMs: 2_500 },
+  rules: { instanceTimeoutMs, timeoutMs: 3_500 },
   async nemesis({ random, fleet, receivers, rest }) {
     // Slow enough that there is always something in flight: when it stops, and with the others when it wakes.
     for (const destination of receivers.destinations) {
