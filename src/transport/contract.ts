@@ -206,8 +206,8 @@ export function isPlain({ kind, delivery }: Settlement): boolean {
 // --------------------------------------------------------------------------------------------------- recover
 
 export interface InstanceRegistry {
-  /** Says that this instance is alive, and with which rules. */
-  heartbeat(rulesVersion: string, routing: boolean): Promise<Heartbeat>;
+  /** Says that this instance is alive, and with which rules. @param timeoutMs silence after which another one counts as late */
+  heartbeat(rulesVersion: string, routing: boolean, timeoutMs: number): Promise<Heartbeat>;
   /** Takes over the claims of instances whose heartbeat stopped. @returns how many */
   rescue(timeoutMs: number): Promise<number>;
   /**
@@ -225,4 +225,6 @@ export interface Heartbeat {
   readonly newestRules: boolean;
   /** Others took this instance for dead: its claims are theirs, and it must go on under another id. */
   readonly declaredDead: boolean;
+  /** Another instance is silent: its claims and its places may have to be taken over. */
+  readonly othersLate: boolean;
 }

@@ -86,7 +86,7 @@ class Storm {
       const instance = randomUUID();
       const registry = createInstanceRegistry(this.#pool, instance);
       const queue = createDeliveryQueue({ durable: this.#pool, claims: this.#pool }, instance);
-      await registry.heartbeat('v', false);
+      await registry.heartbeat('v', false, 10_000);
       let silent = false;
       while (!silent && !(await done())) {
         const { claimed } = await queue.claim(destinations.map((destination) => ({ destination, slots: 20 })));

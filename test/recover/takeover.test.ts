@@ -99,19 +99,19 @@ test('an instance learns from its heartbeat that it was taken for dead, however 
   const database = await migrated('late_beat');
   const pool = database.pool();
   const late = createInstanceRegistry(pool, randomUUID());
-  expect(await late.heartbeat('v1', false)).toMatchObject({ declaredDead: false });
-  expect(await late.heartbeat('v1', false)).toMatchObject({ declaredDead: false });
+  expect(await late.heartbeat('v1', false, 10_000)).toMatchObject({ declaredDead: false });
+  expect(await late.heartbeat('v1', false, 10_000)).toMatchObject({ declaredDead: false });
   const other = createInstanceRegistry(pool, randomUUID());
   const fallSilent = "update observers.instances set heartbeat_at = now() - interval '3 s'";
   await database.query(fallSilent);
   await other.rescue(4_000);
-  expect(await late.heartbeat('v1', false)).toMatchObject({ declaredDead: false });
+  expect(await late.heartbeat('v1', false, 10_000)).toMatchObject({ declaredDead: false });
   await database.query(fallSilent);
   await other.rescue(2_000);
-  expect(await late.heartbeat('v1', false)).toMatchObject({ declaredDead: true });
+  expect(await late.heartbeat('v1', false, 10_000)).toMatchObject({ declaredDead: true });
   // So long ago that its row was cleared away.
   await database.query('delete from observers.instances');
-  expect(await late.heartbeat('v1', false)).toMatchObject({ declaredDead: true });
+  expect(await late.heartbeat('v1', false, 10_000)).toMatchObject({ declaredDead: true });
 });
 
 test('a takeover waits for a heartbeat that is being written, and then leaves its claims alone', async () => {
@@ -119,7 +119,7 @@ test('a takeover waits for a heartbeat that is being written, and then leaves it
   const pool = database.pool();
   const id = randomUUID();
   const beating = createInstanceRegistry(pool, id);
-  await beating.heartbeat('v1', false);
+  await beating.heartbeat('v1', false, 10_000);
   await database.query("update observers.instances set heartbeat_at = now() - interval '3 s'");
   const client = await pool.connect();
   await client.query('begin');
@@ -134,7 +134,7 @@ test('a takeover waits for a heartbeat that is being written, and then leaves it
   await client.query('commit');
   client.release();
   await rescue;
-  expect(await beating.heartbeat('v1', false)).toMatchObject({ declaredDead: false });
+  expect(await beating.heartbeat('v1', false, 10_000)).toMatchObject({ declaredDead: false });
 });
 
 test('a graceful stop hands waiting claims back at once, and lets what is in flight end', async () => {

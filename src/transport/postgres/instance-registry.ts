@@ -14,8 +14,8 @@ import { newLease, settle } from './settlement.ts';
 export function createInstanceRegistry(pool: pg.Pool, id: string, process = id): InstanceRegistry {
   let known = false;
   return {
-    heartbeat: async (rulesVersion, routing) => {
-      const { isNew, ...beat } = await heartbeat(pool, { id, process }, rulesVersion, routing);
+    heartbeat: async (rulesVersion, routing, timeoutMs) => {
+      const { isNew, ...beat } = await heartbeat(pool, { id, process }, rulesVersion, routing, timeoutMs);
       // Its row is gone: it was silent for so long that even that was cleared away.
       const forgotten = known && isNew;
       known = true;
@@ -41,8 +41,9 @@ async function heartbeat(
   self: Self,
   rulesVersion: string,
   routing: boolean,
+  timeoutMs: number,
 ): Promise<Heartbeat & { readonly isNew: boolean }> {
-  const { rows } = await pool.query<{ newest: boolean; is_new: boolean; declared_dead: boolean }>(
+  const { rows } = await pool.query<{ newest: boolean; is_new: boolean; declared_dead: boolean; others_late: boolean }>(
     `with former as (
        update observers.instances set routing = false where routing and id <> $1 and $6::boolean
      ), beat as (
@@ -55,14 +56,17 @@ async function heartbeat(
      select is_new, declared_dead, not exists (
        select from observers.instances o
        where o.rules_version <> b.rules_version and o.rules_loaded_at > b.rules_loaded_at
-         and o.heartbeat_at > now() - interval '1 minute') as newest
+         and o.heartbeat_at > now() - interval '1 minute') as newest, exists (
+       select from observers.instances o
+       where o.id <> $1 and o.heartbeat_at < now() - make_interval(secs => $8::float8 / 1000)) as others_late
      from beat b`,
-    [self.id, hostname(), pid, programVersion, rulesVersion, routing, self.process],
+    [self.id, hostname(), pid, programVersion, rulesVersion, routing, self.process, timeoutMs],
   );
   const [beat] = rows;
   return {
     newestRules: beat?.newest === true,
     declaredDead: beat?.declared_dead === true,
+    othersLate: beat?.others_late === true,
     isNew: beat?.is_new === true,
   };
 }

@@ -59,7 +59,7 @@ export function createListener(options: ListenerOptions): Listener {
 /** Between attempts, in milliseconds: doubled from first to longest, with jitter down to the half. */
 const firstRetryMs = 100;
 const longestRetryMs = 2_500;
-const measureEveryMs = 2_000;
+const measureEveryMs = 10_000;
 const probeTimeoutMs = 1_500;
 const probeChannel = 'pg_observers_probe';
 
