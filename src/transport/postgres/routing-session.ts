@@ -19,6 +19,7 @@ import type { EventRecord } from '../../domain/event.ts';
 import type { ClaimedDelivery, Decisions, Handover, ReplayRequest, RoutingSession } from '../contract.ts';
 import { type Checkpoint, readCheckpoint } from './checkpoint.ts';
 import { connectionConfig } from './connection.ts';
+import { Delta, type ReadSlice } from './delta.ts';
 import { type EventRow, toEventRecord } from './event-row.ts';
 import { type HandedOver, toClaims } from './handover.ts';
 import { lockClass, locks } from './locks.ts';
@@ -47,30 +48,19 @@ export interface PageSizes {
   readonly eventsPerDelta: number;
   /** Events decided and committed at once. */
   readonly eventsPerSlice: number;
-  /** Bytes of a slice, roughly, so that 1,000 rows of 10 MB don't meet in memory. */
+  /** Bytes of a slice, roughly, so that 1,000 rows of 10 MB don't meet in memory. Two slices may: the next is read ahead. */
   readonly bytesPerSlice: number;
 }
+
+/** For the ids of a whole delta: the default of 4 MB would sort them on disk. */
+const sortMemory = '16MB';
 
 const defaultPages: PageSizes = {
   idsPerDelta: 100_000,
   eventsPerDelta: 100,
   eventsPerSlice: 1_000,
-  bytesPerSlice: 32 * 1024 * 1024,
+  bytesPerSlice: 16 * 1024 * 1024,
 };
-
-interface Pending {
-  readonly target: string;
-  /** All ids of the delta that are not committed yet, in order; `more`: the delta has others behind them. */
-  readonly ids: readonly EventKey[];
-  readonly more: boolean;
-  /** A crash of the server would not lose its events. */
-  readonly onDisk: boolean;
-}
-
-interface EventKey {
-  readonly id: string;
-  readonly at: string;
-}
 
 /**
  * Opens a routing session, or returns null when another instance routes.
@@ -85,7 +75,7 @@ export async function openRoutingSession(url: string, options: RoutingOptions = 
   );
   const client: pg.Client = new WatchedClient({
     ...config,
-    options: `${config.options} -c idle_session_timeout=${options.idleTimeoutMs ?? 0}`,
+    options: `${config.options} -c idle_session_timeout=${options.idleTimeoutMs ?? 0} -c work_mem=${sortMemory}`,
   });
   try {
     // Before anything can break: an error without a listener would end the process.
@@ -145,8 +135,7 @@ class PostgresRoutingSession implements RoutingSession {
   readonly #failure: () => Error | null;
   /** The stored one, or ahead of it by deltas in which there was nothing. */
   #checkpoint: Checkpoint;
-  #pending: Pending | null = null;
-  #slice: readonly EventKey[] = [];
+  #delta: Delta | null = null;
   #asleep = false;
 
   constructor(
@@ -164,27 +153,14 @@ class PostgresRoutingSession implements RoutingSession {
   }
 
   async read(): Promise<readonly EventRecord[]> {
-    if (this.#pending === null || this.#pending.ids.length === 0) {
-      const events = await this.#readDelta();
-      if (events !== null) return this.#take(events);
-    }
-    const keys = this.#pending?.ids.slice(0, this.#pages.eventsPerSlice) ?? [];
-    return keys.length === 0 ? [] : this.#take(await this.#readSlice(keys));
-  }
-
-  /** What `commit` will count as routed: the ids up to the last event handed out. */
-  #take(events: readonly EventRecord[]): readonly EventRecord[] {
-    const ids = this.#pending?.ids ?? [];
-    const last = ids.findIndex((key) => key.id === events.at(-1)?.id);
-    if (last === -1 && ids.length > 0)
-      throw new Error(`events ${ids[0]?.id} … vanished from the log before they were routed`);
-    this.#slice = ids.slice(0, last + 1);
-    return events;
+    if (this.#delta !== null && !this.#delta.spent) return this.#delta.next();
+    const events = await this.#readDelta();
+    return events ?? (await this.#delta?.next()) ?? [];
   }
 
   /** Finds the delta. A small one comes with its events; else null. */
   async #readDelta(): Promise<readonly EventRecord[] | null> {
-    const { snapshot, target, afterId } = this.#checkpoint;
+    const { snapshot, target, afterId, version } = this.#checkpoint;
     const { idsPerDelta, eventsPerDelta, eventsPerSlice } = this.#pages;
     const { rows } = await this.#query<DeltaRow>('delta', deltaQuery, [
       snapshot,
@@ -193,19 +169,20 @@ class PostgresRoutingSession implements RoutingSession {
       idsPerDelta,
       Math.min(eventsPerDelta, eventsPerSlice),
     ]);
-    const found = rows.filter((row) => row.id !== null);
-    if (found.length === 0 && rows[0]?.version !== this.#checkpoint.version) return this.#beginAnew();
-    const reached = rows[0]?.target ?? snapshot;
-    if (found.length === 0) return this.#nothingUpTo(reached);
-    const ids = found.map((row) => ({ id: row.id ?? '', at: row.key_at }));
-    const onDisk = rows[0]?.on_disk === true;
-    this.#pending = { target: reached, ids, more: found.length === idsPerDelta, onDisk };
-    return found.every((row) => row.event_id !== null) ? found.map((row) => toEventRecord(row as EventRow)) : null;
+    const [first] = rows;
+    if (first === undefined) throw new Error('a look at the log yields a row at least');
+    const ids = elements(first.ids);
+    if (ids.length === 0 && first.version !== version) return this.#beginAnew();
+    if (ids.length === 0) return this.#nothingUpTo(first.target);
+    const found = { target: first.target, ids, times: elements(first.times), more: ids.length === idsPerDelta };
+    this.#delta = new Delta({ ...found, onDisk: first.on_disk }, eventsPerSlice, this.#readSlice);
+    const events = rows.filter((row) => row.event_id !== null) as EventRow[];
+    return events.length === ids.length ? this.#delta.take(events.map(toEventRecord)) : null;
   }
 
   /** Somebody set the checkpoint anew, or routes beside us: a quiet log would never tell us by a commit that is refused. */
   async #beginAnew(): Promise<readonly EventRecord[] | null> {
-    this.#pending = null;
+    this.#delta = null;
     this.#checkpoint = await readCheckpoint(this.#client, this.#environment);
     return this.#readDelta();
   }
@@ -216,51 +193,42 @@ class PostgresRoutingSession implements RoutingSession {
    */
   async #nothingUpTo(reached: string): Promise<readonly EventRecord[] | null> {
     const { target, version } = this.#checkpoint;
-    this.#pending = null;
+    this.#delta = null;
     this.#checkpoint = { snapshot: reached, target: null, afterId: '0', version };
     return target === null ? [] : this.#readDelta();
   }
 
-  async #readSlice(keys: readonly EventKey[]): Promise<readonly EventRecord[]> {
-    const { rows } = await this.#query<EventRow>('slice', sliceQuery, [
-      keys.map((key) => key.id),
-      keys.map((key) => key.at),
-      this.#pages.bytesPerSlice,
-    ]);
+  readonly #readSlice: ReadSlice = async (ids, times) => {
+    const arrays = [`{${ids.join()}}`, `{${times.join()}}`];
+    const { rows } = await this.#query<EventRow>('slice', sliceQuery, [...arrays, this.#pages.bytesPerSlice]);
     return rows.map(toEventRecord);
-  }
+  };
 
   async commit(decisions: Decisions, handover: Handover | null = null): Promise<readonly ClaimedDelivery[] | null> {
-    const pending = this.#pending;
-    if (pending === null) return [];
-    const next = this.#advance(pending);
+    const delta = this.#delta;
+    if (delta === null) return [];
+    const next = this.#advance(delta);
     const { rows } = await this.#query<CommitRow>('commit', commitQuery, [
       this.#checkpoint.version,
-      next.checkpoint.snapshot,
-      next.checkpoint.target,
-      next.checkpoint.afterId,
+      next.snapshot,
+      next.target,
+      next.afterId,
       ...decisionColumns(decisions, handover),
-      pending.onDisk ? 'off' : 'on',
+      delta.onDisk ? 'off' : 'on',
     ]);
     if (rows[0]?.moved !== '1') return null;
-    this.#checkpoint = next.checkpoint;
-    this.#pending = next.pending;
-    this.#slice = [];
+    this.#checkpoint = next;
+    delta.committed();
+    if (next.target === null) this.#delta = null;
     return handover === null ? [] : toClaims(handover, rows[0].claimed ?? []);
   }
 
-  /** Where the checkpoint stands once the current slice is routed. */
-  #advance(pending: Pending): { checkpoint: Checkpoint; pending: Pending | null } {
-    const version = String(BigInt(this.#checkpoint.version) + 1n);
-    const ids = pending.ids.slice(this.#slice.length);
-    if (ids.length === 0 && !pending.more) {
-      return { checkpoint: { snapshot: pending.target, target: null, afterId: '0', version }, pending: null };
-    }
-    const afterId = this.#slice.at(-1)?.id ?? this.#checkpoint.afterId;
-    return {
-      checkpoint: { snapshot: this.#checkpoint.snapshot, target: pending.target, afterId, version },
-      pending: { ...pending, ids },
-    };
+  /** Where the checkpoint stands once the slice in hand is routed. */
+  #advance(delta: Delta): Checkpoint {
+    const { snapshot, afterId, version: before } = this.#checkpoint;
+    const version = String(BigInt(before) + 1n);
+    if (delta.endsWithSlice) return { snapshot: delta.target, target: null, afterId: '0', version };
+    return { snapshot, target: delta.target, afterId: delta.lastTaken ?? afterId, version };
   }
 
   async readReplays(): Promise<readonly ReplayRequest[]> {
@@ -318,8 +286,16 @@ interface CommitRow {
   claimed: HandedOver[] | null;
 }
 
-type DeltaRow = { target: string; on_disk: boolean; version: string | null; id: string | null; key_at: string } & (
-  | EventRow
-  | { [K in keyof EventRow]: null }
-);
+type DeltaRow = {
+  target: string;
+  on_disk: boolean;
+  version: string | null;
+  ids: string | null;
+  times: string | null;
+} & (EventRow | { [K in keyof EventRow]: null });
 type ReplayRow = EventRow & { dead_letter_id: string; observer: string; rule_version: string };
+
+/** Of an array of PostgreSQL as text, whose elements hold no comma. */
+function elements(array: string | null): readonly string[] {
+  return array === null ? [] : array.slice(1, -1).split(',');
+}

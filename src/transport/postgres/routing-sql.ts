@@ -6,14 +6,15 @@ import { eventColumns, keptEventColumns } from './event-row.ts';
 
 /**
  * What the images of an event may come to in memory: a compressed value is rarely more than twenty times as long. To know
- * it exactly, PostgreSQL would have to unpack rows that are not even wanted yet.
+ * it exactly, PostgreSQL would have to unpack rows that are not even wanted yet. As a float: sums of bigints are numeric,
+ * and take three times as long.
  */
 const bytesOf = (e: string) =>
   ['old', 'new', 'payload']
     .map((image) => `${e}.${image}`)
     .map(
       (v) =>
-        `coalesce(pg_column_size(${v})::bigint * case when pg_column_compression(${v}) is null then 1 else 20 end, 0)`,
+        `coalesce(pg_column_size(${v}) * case when pg_column_compression(${v}) is null then 1.0::float8 else 20 end, 0)`,
     )
     .join(' + ');
 
@@ -26,11 +27,13 @@ const onDisk =
 
 /**
  * $1 checkpointed snapshot, $2 target or null for now, $3 after id, $4 most ids, $5 most events that come along.
+ * The first row holds all ids, in order, and their times; a small delta has its events on the rows, the first one included.
  * One row at least: an empty delta says which target it is empty up to.
  *
  * UNION ALL over the index on xid, materialized: an `or`, or a planner that sees the limit, walks the primary key. From
  * the transactions that were running at the checkpoint only those that have ended since are looked up, else a million
- * rows of an open one are read every time.
+ * rows of an open one are read every time. The ids of a long delta are one array: as a row each they cost several times
+ * as much to sort and to send. Events are looked up one by one: a plain join may be planned as a merge that walks the log.
  */
 export const deltaQuery = `
 with target as materialized (select coalesce($2::pg_snapshot, pg_current_snapshot()) as snapshot),
@@ -46,26 +49,33 @@ page as materialized (
   select id, created_at from delta
   where pg_visible_in_snapshot(xid, (select snapshot from target)) and id > $3::bigint
   order by id limit $4
-)
+),
+keys as materialized (
+  select count(*) as count, array_agg(id order by id) as ids, array_agg(created_at order by id) as times from page
+),
+few as (select * from page where (select count from keys) <= $5::bigint)
 select t.snapshot::text as target, ${onDisk} as on_disk,
-  -- Only of a quiet log: a commit asks for it anyway, and under an old snapshot the row has many versions to walk.
-  case when not exists (select from page) then (select version::text from observers.checkpoints where consumer = 'router') end as version, p.id::text as id, p.created_at as key_at, ${eventColumns('e')}
-from target t left join page p on true
+       -- Only of a quiet log: a commit asks for it anyway, and under an old snapshot the row has many versions to walk.
+       case when k.count = 0 then (select version::text from observers.checkpoints where consumer = 'router') end as version,
+       case when row_number() over (order by p.id) = 1 then k.ids::text end as ids,
+       case when row_number() over (order by p.id) = 1 then k.times::text end as times, ${eventColumns('e')}
+from target t cross join keys k left join few p on true
 left join lateral (
-  select * from observers.events e
-  where (select count(*) from page) <= $5::bigint and e.id = p.id and e.created_at = p.created_at
-    and ${bytesOf('e')} < 65536
+  select * from observers.events e where e.id = p.id and e.created_at = p.created_at and ${bytesOf('e')} < 65536 limit 1
 ) e on true
 order by p.id`;
 
-/** $1 ids and $2 their times (which prune partitions), $3 byte budget: always at least one event, whatever its size. */
+/**
+ * $1 ids in order, $2 their times (which prune partitions), $3 byte budget: always at least one event, whatever its size.
+ * The limit keeps it a look-up of each by the primary key, however small the log was when this was planned.
+ */
 export const sliceQuery = `
 select ${eventColumns('e')} from (
-  select e.*, sum(${bytesOf('e')}) over (order by k.n) as bytes, row_number() over (order by k.n) as n
+  select e.*, sum(${bytesOf('e')}) over (order by k.n rows unbounded preceding) as bytes, k.n
   from unnest($1::bigint[], $2::timestamptz[]) with ordinality as k(id, at, n)
-  join observers.events e on e.id = k.id and e.created_at = k.at
+  cross join lateral (select * from observers.events e where e.id = k.id and e.created_at = k.at limit 1) e
 ) e
-where e.bytes <= $3::bigint or e.n = 1
+where e.bytes <= $3::float8 or e.n = 1
 order by e.n`;
 
 /** The columns of both kinds of decision as arrays, from parameter `first` on. Ordinality keeps the order of the log. */
