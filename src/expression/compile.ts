@@ -9,7 +9,8 @@ import { type CompiledExpression, ExpressionError, type Scope } from '../domain/
 import { type StepBudget, settleEvaluation } from './absent.ts';
 import { CompileError, didYouMean } from './compile-error.ts';
 import { environment, eventFields, variables } from './environment.ts';
-import { eventScope } from './scope.ts';
+import { type QuickTest, quickTest } from './quick-test.ts';
+import { type EventScope, eventScope } from './scope.ts';
 import { settleSyntax } from './syntax.ts';
 
 /** Characters of one expression. */
@@ -23,6 +24,7 @@ export class Expression implements CompiledExpression {
   readonly ast: ASTNode;
   readonly #run: ParseResult;
   readonly #budget: StepBudget | null;
+  readonly #quick: QuickTest | null;
 
   constructor(source: string, parsed: ParseResult, type: string, budget: StepBudget | null) {
     this.source = source;
@@ -30,15 +32,30 @@ export class Expression implements CompiledExpression {
     this.ast = parsed.ast;
     this.#run = parsed;
     this.#budget = budget;
+    this.#quick = quickTest(parsed.ast);
   }
 
   evaluate(scope: Scope): unknown {
+    const variables = eventScope(scope);
     try {
-      this.#budget?.refill();
-      return this.#run(eventScope(scope));
+      return this.#quick?.(variables) ?? this.#evaluateFully(variables);
     } catch (error) {
       throw evaluationFailure(error, this.source);
     }
+  }
+
+  /** By cel-js alone, which has the last word on what an expression means. @throws ExpressionError */
+  evaluateFully(scope: Scope): unknown {
+    try {
+      return this.#evaluateFully(eventScope(scope));
+    } catch (error) {
+      throw evaluationFailure(error, this.source);
+    }
+  }
+
+  #evaluateFully(variables: EventScope): unknown {
+    this.#budget?.refill();
+    return this.#run(variables);
   }
 }
 

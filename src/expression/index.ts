@@ -4,6 +4,7 @@ export { CompileError, type ValuePath } from './compile-error.ts';
 export { eventEnvelope } from './envelope.ts';
 export { changedColumns } from './json.ts';
 export { toText } from './print.ts';
+export { type Fact, type Requirement, requirementsOf, type Subject } from './requirement.ts';
 export { createScope } from './scope.ts';
 export { compileTemplate, isStaticTemplate } from './template.ts';
 export { compileTree } from './tree.ts';

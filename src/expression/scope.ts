@@ -58,8 +58,8 @@ export class EventView {
 /** cel-js reads variables as properties, so getters make them lazy without a copy per evaluation. */
 export class EventScope implements Scope {
   readonly record: EventRecord;
-  readonly #values = new Map<JsonVariable, unknown>();
-  readonly #exact = new Map<JsonVariable, unknown>();
+  #values: Partial<Record<JsonVariable, unknown>> | undefined;
+  #exact: Partial<Record<JsonVariable, unknown>> | undefined;
   #event: EventView | undefined;
   #changed: readonly string[] | undefined;
 
@@ -91,26 +91,22 @@ export class EventScope implements Scope {
   }
 
   value(name: JsonVariable): unknown {
-    return memoize(this.#values, name, this.record[name], parseForEvaluation);
+    const text = this.record[name];
+    if (text === null) return null;
+    this.#values ??= { new: undefined, old: undefined, payload: undefined, context: undefined };
+    const known = this.#values[name];
+    if (known !== undefined) return known;
+    const value = parseForEvaluation(text);
+    this.#values[name] = value;
+    return value;
   }
 
   /** As `value`, with every number as PostgreSQL printed it. */
   exact(name: JsonVariable): unknown {
-    return memoize(this.#exact, name, this.record[name], parseForPrinting);
+    const text = this.record[name];
+    if (text === null) return null;
+    this.#exact ??= {};
+    this.#exact[name] ??= parseForPrinting(text);
+    return this.#exact[name];
   }
-}
-
-function memoize(
-  cache: Map<JsonVariable, unknown>,
-  name: JsonVariable,
-  text: JsonText | null,
-  read: (text: JsonText) => unknown,
-): unknown {
-  if (text === null) return null;
-  let value = cache.get(name);
-  if (value === undefined) {
-    value = read(text);
-    cache.set(name, value);
-  }
-  return value;
 }

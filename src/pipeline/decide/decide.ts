@@ -18,9 +18,9 @@ export function decide(stored: readonly EventRecord[], rules: RuleIndex): Decide
   for (const record of stored) {
     const event = rules.named(record);
     events.push(event);
-    const observers = rules.candidates(event);
-    if (observers.length === 0) continue;
-    decideEvent(event, record, observers, deliveries, faults);
+    const scope = createScope(event);
+    const observers = rules.candidates(event, scope);
+    if (observers.length > 0) decideEvent(scope, record, observers, deliveries, faults);
   }
   return { events, deliveries, faults };
 }
@@ -39,19 +39,20 @@ export function decideAgain(
   }
   const deliveries: NewDelivery[] = [];
   const faults: ConditionFault[] = [];
-  if (rules.candidates(event).includes(observer)) decideEvent(event, stored, [observer], deliveries, faults);
+  const scope = createScope(event);
+  if (rules.candidates(event, scope).includes(observer)) decideEvent(scope, stored, [observer], deliveries, faults);
   return { deliveries, faults };
 }
 
 /** A condition that can't be evaluated is this observer's fault alone: the others and the stream go on. */
 function decideEvent(
-  event: EventRecord,
+  scope: Scope,
   stored: EventRecord,
   observers: readonly Observer[],
   deliveries: NewDelivery[],
   faults: ConditionFault[],
 ): void {
-  const scope = createScope(event);
+  const event = scope.record;
   for (const observer of observers) {
     try {
       if (!matches(observer, scope)) continue;

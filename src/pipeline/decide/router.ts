@@ -43,6 +43,8 @@ const longestLookMs = 50;
 /** Between two looks for conditions to evaluate again, unless asked. */
 const replayPollMs = 5_000;
 
+const none: readonly NewDelivery[] = [];
+
 export class Router {
   readonly #options: RouterOptions;
   readonly #loop: StageLoop;
@@ -153,9 +155,13 @@ export class Router {
   }
 
   #announce({ events, deliveries, faults }: Decided): void {
-    const perEvent = new Map(events.map((record) => [record, [] as NewDelivery[]]));
-    for (const delivery of deliveries) perEvent.get(delivery.event)?.push(delivery);
-    const routed = [...perEvent].map(([record, led]) => ({ record, deliveries: led }));
+    // Deliveries are in the order of the events.
+    let next = 0;
+    const routed = events.map((record) => {
+      const from = next;
+      while (deliveries[next]?.event === record) next += 1;
+      return { record, deliveries: from === next ? none : deliveries.slice(from, next) };
+    });
     this.#options.telemetry({ type: 'events.routed', events: routed });
     for (const { event, observer, message } of faults) {
       this.#options.telemetry({ type: 'decide.fault', event, observer, message });

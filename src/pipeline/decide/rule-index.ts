@@ -1,24 +1,29 @@
 import type { EventRecord } from '../../domain/event.ts';
+import type { Scope } from '../../domain/expression.ts';
 import type { Config, Observer } from '../../domain/rules.ts';
 import { SourceNames } from '../../domain/source-names.ts';
+import { createScope } from '../../expression/index.ts';
+import { ObserverIndex } from './observer-index.ts';
 
-/** Finds the observers that can match an event by its source and operation, without looking at the others. */
+/** Finds the observers that can match an event by its source, its operation and what their conditions require of it. */
 export class RuleIndex {
   readonly #names: SourceNames;
   readonly #byName: ReadonlyMap<string, Observer>;
-  readonly #observers = new Map<string, Observer[]>();
+  readonly #indexes: ReadonlyMap<string, ObserverIndex>;
 
   constructor(config: Config) {
     this.#names = new SourceNames(config.sources.values());
     this.#byName = config.observers;
+    const observers = new Map<string, Observer[]>();
     for (const observer of config.observers.values()) {
       for (const operation of observer.on) {
         const key = keyOf(observer.source.name, operation);
-        const listed = this.#observers.get(key);
-        if (listed === undefined) this.#observers.set(key, [observer]);
+        const listed = observers.get(key);
+        if (listed === undefined) observers.set(key, [observer]);
         else listed.push(observer);
       }
     }
+    this.#indexes = new Map([...observers].map(([key, listed]) => [key, new ObserverIndex(listed)]));
   }
 
   /** The stored event under the source's name in the file. */
@@ -26,9 +31,12 @@ export class RuleIndex {
     return this.#names.inFile(stored);
   }
 
-  /** @param event as `named` returned it */
-  candidates(event: EventRecord): readonly Observer[] {
-    return this.#observers.get(keyOf(event.source, event.operation)) ?? [];
+  /**
+   * In the order of the file; the others would neither fire nor fail.
+   * @param event as `named` returned it
+   */
+  candidates(event: EventRecord, scope: Scope = createScope(event)): readonly Observer[] {
+    return this.#indexes.get(keyOf(event.source, event.operation))?.candidates(scope) ?? [];
   }
 
   observer(name: string): Observer | null {
