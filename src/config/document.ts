@@ -70,13 +70,13 @@ export function readDocument(text: string, problems: Problems): WrittenDocument 
   return new WrittenDocument(value, source, lines, places);
 }
 
-const largestFile = 1024 * 1024;
+const largestFile = 16 * 1024 * 1024;
 const deepest = 200;
 
 /** What would take the YAML parser's stack or a great part of the memory with it. */
 function refuseUnreadable(text: string, problems: Problems): void {
   const start = { line: 1, column: 1 };
-  if (text.length > largestFile) problems.add(start, 'the file is larger than 1 MiB');
+  if (text.length > largestFile) problems.add(start, 'the file is larger than 16 MiB');
   else if (tooDeep(text)) problems.add(start, `the file is nested more than ${deepest} levels deep`);
   const strange = text.search(noncharacter);
   if (strange >= 0) {

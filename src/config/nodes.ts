@@ -24,7 +24,7 @@ interface Reading {
 
 /** More than anyone writes, and few enough that a chain of aliases to aliases can't grow into gigabytes. */
 const mostAliases = 100;
-const mostValues = 100_000;
+const mostValues = 500_000;
 
 /**
  * The document as plain values and where each stands. In place of yaml's `toJS`, which knows no positions, turns mappings
