@@ -93,3 +93,8 @@ export class Delta {
     return this.#readSlice(this.#found.ids.slice(from, to), this.#found.times.slice(from, to));
   }
 }
+
+/** Of an array of PostgreSQL as text, whose elements hold no comma. */
+export function elements(array: string | null): readonly string[] {
+  return array === null ? [] : array.slice(1, -1).split(',');
+}

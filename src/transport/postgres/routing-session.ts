@@ -19,7 +19,7 @@ import type { EventRecord } from '../../domain/event.ts';
 import type { ClaimedDelivery, Decisions, Handover, ReplayRequest, RoutingSession } from '../contract.ts';
 import { type Checkpoint, readCheckpoint } from './checkpoint.ts';
 import { connectionConfig } from './connection.ts';
-import { Delta, type ReadSlice } from './delta.ts';
+import { Delta, elements, type ReadSlice } from './delta.ts';
 import { type EventRow, toEventRecord } from './event-row.ts';
 import { type HandedOver, toClaims } from './handover.ts';
 import { lockClass, locks } from './locks.ts';
@@ -294,8 +294,3 @@ type DeltaRow = {
   times: string | null;
 } & (EventRow | { [K in keyof EventRow]: null });
 type ReplayRow = EventRow & { dead_letter_id: string; observer: string; rule_version: string };
-
-/** Of an array of PostgreSQL as text, whose elements hold no comma. */
-function elements(array: string | null): readonly string[] {
-  return array === null ? [] : array.slice(1, -1).split(',');
-}
