@@ -78,7 +78,7 @@ test('index and evaluation decide as evaluating every observer does, faults incl
         faults += expected.faults.length;
       },
     ),
-    { numRuns: 400 },
+    { numRuns: 250 },
   );
   expect(Math.min(fired, faults)).toBeGreaterThan(100);
 });

@@ -28,7 +28,7 @@ test('random expressions on random events', () => {
       const expression = compile(source);
       for (const event of events) same(expression, event);
     }),
-    { numRuns: 3_000 },
+    { numRuns: 1_000 },
   );
 });
 
@@ -37,7 +37,7 @@ test('random trees on random events', () => {
     fc.property(tree, fc.array(eventOf, { minLength: 1, maxLength: 8 }), (written, events) => {
       for (const event of events) same(compileTree(written) as Expression, event);
     }),
-    { numRuns: 1_000 },
+    { numRuns: 500 },
   );
 });
 
