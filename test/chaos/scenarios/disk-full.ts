@@ -27,7 +27,7 @@ export const diskFull: Scenario = {
   async nemesis({ rest, random, faults, cluster, say }) {
     while (await rest(random.between(3_000, 6_000))) {
       // Next to nothing: the log is full, too, and the server ends. Some: tables can't grow.
-      const leave = random.pick([0, 0, 100_000, 1_000_000]);
+      const leave = random.pick([0, 0, 100_000]);
       await faults.during({ kind: 'disk full', permits: 'repeats', note: `${leave} bytes left` }, async () => {
         await disk?.fill(leave);
         await rest(random.between(4_000, 10_000));
@@ -42,12 +42,13 @@ export const diskFull: Scenario = {
     await disk?.free();
     await startWhenDown(cluster);
   },
-  async verify({ fleet, faults }) {
+  async verify({ fleet, workload }) {
     const told = fleet.said.filter(
       ({ event, message }) => event === 'database.unreachable' && /no space/i.test(message),
     );
-    if (faults.count('disk full') > 0 && told.length === 0) return ['no instance said that there is no space'];
-    return [];
+    // A few failed writes may all have been the writers'.
+    const felt = (workload.failures.get('53100') ?? 0) > 20;
+    return felt && told.length === 0 ? ['no instance said that there is no space'] : [];
   },
 };
 
