@@ -176,7 +176,7 @@ export interface ClaimedDelivery {
 export interface Settlement {
   readonly delivery: Delivery;
   readonly kind: 'delivered' | 'retry' | 'dead';
-  /** When the attempt began: Unix milliseconds; null when there was none (a rule that is gone). */
+  /** When the attempt began, in the time of performance.now(); null when there was none (a rule that is gone). */
   readonly startedAt: number | null;
   readonly durationMs: number;
   /** Only for `retry`. */

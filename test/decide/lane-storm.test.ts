@@ -146,7 +146,7 @@ class Storm {
     return {
       delivery,
       kind,
-      startedAt: Date.now(),
+      startedAt: performance.now(),
       durationMs: 1,
       delayMs: 0,
       reason: kind === 'dead' ? 'rejected' : null,

@@ -122,7 +122,7 @@ function outcome({ delivery }: ClaimedDelivery, kind: Settlement['kind']): Settl
   return {
     delivery,
     kind,
-    startedAt: Date.now(),
+    startedAt: performance.now(),
     durationMs: 1,
     delayMs: 0,
     reason: kind === 'dead' ? 'rejected' : null,

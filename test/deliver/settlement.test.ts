@@ -199,7 +199,7 @@ test('a settlement whose lease is past changes nothing, and a repeated one count
   const failed = {
     delivery: first,
     kind: 'retry' as const,
-    startedAt: Date.now(),
+    startedAt: performance.now(),
     durationMs: 1,
     delayMs: 0,
     reason: null,

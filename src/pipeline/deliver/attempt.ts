@@ -18,14 +18,13 @@ export async function attempt(
   client: DestinationClient,
   cancellation: Cancellation,
 ): Promise<Settlement | 'cancelled'> {
-  const startedAt = Date.now();
-  const started = performance.now();
+  const startedAt = performance.now();
   const made = delivery.attempts + 1;
   let request: unknown;
   try {
     request = client.render(action, createScope(event), messageId(event.uid, delivery.observer, delivery.action));
   } catch (error) {
-    return fault(delivery, action, error, startedAt, performance.now() - started);
+    return fault(delivery, action, error, startedAt);
   }
   const outcome = await send(client, request, action.timeoutMs, made, cancellation);
   // A shutdown cut it off: not the receiver's failure, so it costs no attempt.
@@ -37,7 +36,7 @@ export async function attempt(
     delivery,
     kind,
     startedAt,
-    durationMs: performance.now() - started,
+    durationMs: performance.now() - startedAt,
     delayMs: kind === 'retry' && failed ? retryDelayMs(action.retry, made, retryAfterMs(outcome)) : 0,
     reason: kind === 'dead' ? (isLast ? 'exhausted' : 'rejected') : null,
     status: outcome.status,
@@ -83,13 +82,7 @@ function describe(client: DestinationClient, request: unknown): unknown {
 }
 
 /** What can't be rendered can't be sent, now or later. */
-function fault(
-  delivery: Delivery,
-  { position }: Action,
-  error: unknown,
-  startedAt: number,
-  durationMs: number,
-): Settlement {
+function fault(delivery: Delivery, { position }: Action, error: unknown, startedAt: number): Settlement {
   const message = error instanceof Error ? error.message : String(error);
   const expression = error instanceof ExpressionError ? error.expression.trim() : '';
   const quoted = message.includes(expression) ? '' : ` in ${JSON.stringify(expression)}`;
@@ -98,7 +91,7 @@ function fault(
     delivery,
     kind: 'dead',
     startedAt,
-    durationMs,
+    durationMs: performance.now() - startedAt,
     delayMs: 0,
     reason: 'engine_fault',
     status: null,

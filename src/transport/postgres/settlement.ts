@@ -60,7 +60,7 @@ function settlementColumns(instance: string, settlements: readonly Settlement[])
     digitsArray(column((s) => s.delivery.id)),
     digitsArray(column((s) => s.delivery.lease)),
     column((s) => s.kind),
-    digitsArray(column((s) => s.startedAt)),
+    digitsArray(column(age)),
     digitsArray(column((s) => s.durationMs)),
     digitsArray(column((s) => s.delayMs)),
     column((s) => s.reason),
@@ -74,6 +74,11 @@ function settlementColumns(instance: string, settlements: readonly Settlement[])
   ];
 }
 
+/** When an attempt began, by the database's clock: that of this host may be wrong by years. */
+const ago = (alias: string) => `now() - make_interval(secs => ${alias}.age_ms / 1000)`;
+
+const age = ({ startedAt }: Settlement) => (startedAt === null ? null : performance.now() - startedAt);
+
 /**
  * For outcomes of which each is plain: the row goes and its history comes, and nothing else has to be looked at. A
  * delivery in the lane of nobody has no followers, so no lock is needed before the one of its deletion.
@@ -81,18 +86,18 @@ function settlementColumns(instance: string, settlements: readonly Settlement[])
 const plainQuery = `
 with input as (
   select * from unnest($2::bigint[], $3::bigint[], $4::float8[], $5::real[], $6::int[], $7::text[], $8::boolean[])
-    as i(id, lease, started_at, duration_ms, status, excerpt, keep)
+    as i(id, lease, age_ms, duration_ms, status, excerpt, keep)
 ),
 gone as (
   delete from observers.deliveries d using input i where d.id = i.id and d.lease = i.lease
   returning d.id, d.event_id, d.event_uid, d.observer, d.action, d.destination, d.tenant, d.attempts + 1 as made,
-            i.started_at, i.duration_ms, i.status, i.excerpt, i.keep
+            i.age_ms, i.duration_ms, i.status, i.excerpt, i.keep
 ),
 history as (
   insert into observers.attempts
     (delivery_id, event_id, event_uid, observer, action, destination, tenant, attempt, started_at, duration_ms, outcome,
      status, response_excerpt, instance)
-  select g.id, g.event_id, g.event_uid, g.observer, g.action, g.destination, g.tenant, g.made, to_timestamp(g.started_at / 1000),
+  select g.id, g.event_id, g.event_uid, g.observer, g.action, g.destination, g.tenant, g.made, ${ago('g')},
          g.duration_ms, 'delivered', g.status, g.excerpt, $1::uuid
   from gone g where g.keep
 )
@@ -107,7 +112,7 @@ function plainSettlement(instance: string, settlements: readonly Settlement[]) {
       instance,
       digits((s) => s.delivery.id),
       digits((s) => s.delivery.lease),
-      digits((s) => s.startedAt),
+      digits(age),
       digits((s) => s.durationMs),
       digits((s) => s.status),
       settlements.map((s) => storable(s.responseExcerpt)),
@@ -131,11 +136,11 @@ const settleQuery = (lanes: boolean) => `
 with input as (
   select * from unnest($2::bigint[], $3::bigint[], $4::text[], $5::float8[], $6::real[], $7::float8[], $8::text[], $9::int[],
                        $10::text[], $11::text[], $12::text[], $13::jsonb[], $14::boolean[], $15::boolean[])
-    as i(id, lease, kind, started_at, duration_ms, delay_ms, reason, status, error_class, error_message, excerpt, request, keep, holds)
+    as i(id, lease, kind, age_ms, duration_ms, delay_ms, reason, status, error_class, error_message, excerpt, request, keep, holds)
 ),
 held as materialized (
-  select d.*, i.kind, to_timestamp(i.started_at / 1000) as started_at, i.duration_ms, i.delay_ms, i.reason, i.status, i.error_class, i.error_message, i.excerpt,
-         i.request, i.keep, i.kind = 'dead' and i.holds and d.ordering_key is not null as holds, d.attempts + (i.started_at is not null)::int as made
+  select d.*, i.kind, ${ago('i')} as started_at, i.duration_ms, i.delay_ms, i.reason, i.status, i.error_class, i.error_message, i.excerpt,
+         i.request, i.keep, i.kind = 'dead' and i.holds and d.ordering_key is not null as holds, d.attempts + (i.age_ms is not null)::int as made
   from input i join observers.deliveries d on d.id = i.id and d.lease = i.lease
   for update of d
 ),
