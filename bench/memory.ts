@@ -1,7 +1,7 @@
 /**
  * What `pg-observers run` takes in memory while receivers are away and the queue grows, and how the queue fares.
  *
- *   npm run build && npm run bench:memory -- [--events 200000] [--instances 1] [--scenario refused|hanging|large|bulk|all]
+ *   npm run bench:memory -- [--events 200000] [--instances 1] [--scenario refused|hanging|large|bulk|all]
  *                                            [--breaker on|off] [--csv FILE]
  *
  * Scenarios:
@@ -15,6 +15,7 @@
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,9 +25,10 @@ import pg from 'pg';
 import { startWebhookReceiver } from '../src/receivers/webhook-receiver.ts';
 import { createPool } from '../src/transport/postgres/connection.ts';
 import { readDatabaseStatus } from '../src/transport/postgres/status.ts';
-import { openBenchDatabase } from './support/database.ts';
+import { startCluster } from './support/cluster.ts';
 import { type Endpoint, startEndpoint } from './support/endpoint.ts';
-import { markdownTable, quantile } from './support/figures.ts';
+import { quantile } from './support/figures.ts';
+import { markdownTable } from './support/tables.ts';
 import { Timeline } from './support/timeline.ts';
 
 const { values: options } = parseArgs({
@@ -112,15 +114,13 @@ async function emit({ client }: World, from: number, to: number): Promise<void> 
 /** Hardly compressible: what hex digits are. */
 async function fillLarge({ client }: World): Promise<void> {
   for (let n = 0; n < 50; n++) {
-    await client.query(
-      `insert into public.documents (body)
-       select string_agg(md5(random()::text), '') from generate_series(1, 10 * 1024 * 1024 / 32)`,
-    );
+    const body = randomBytes(5 * 1024 * 1024).toString('hex');
+    await client.query('insert into public.documents (body) values ($1)', [body]);
   }
 }
 
 async function routed({ pool }: World): Promise<void> {
-  while ((await readDatabaseStatus(pool)).checkpoint.lagEvents > 10) await sleep(200);
+  while ((await readDatabaseStatus(pool)).checkpoint.lag_events > 10) await sleep(200);
 }
 
 /** Nothing waits for the receiver that was away. */
@@ -200,11 +200,12 @@ async function startRun(file: string): Promise<ChildProcess> {
 }
 
 async function measure(scenario: Scenario): Promise<void> {
-  const database = await openBenchDatabase();
+  const cluster = await startCluster();
+  const database = await cluster.createDatabase('memory');
   const folder = await mkdtemp(join(tmpdir(), 'pg-observers-bench-'));
   const client = new pg.Client(database.url);
   const pulseClient = new pg.Client(database.url);
-  const pool = createPool(database.url, 2);
+  const pool = createPool(database.url, 6);
   const endpoint = await startEndpoint();
   const children: ChildProcess[] = [];
   let pulsing = true;
@@ -235,7 +236,7 @@ async function measure(scenario: Scenario): Promise<void> {
     pulsing = false;
     await pulsed;
     timeline.stop();
-    console.log(`\n## ${scenario}: PostgreSQL ${database.version}, ${events} events, ${instances} × run\n`);
+    console.log(`\n## ${scenario}: PostgreSQL ${cluster.version}, ${events} events, ${instances} × run\n`);
     const head = [
       'phase',
       's',
@@ -257,7 +258,8 @@ async function measure(scenario: Scenario): Promise<void> {
     endpoint.close();
     await healthy.close();
     await Promise.allSettled([client.end(), pulseClient.end(), pool.end()]);
-    await database.close();
+    await database.drop();
+    await cluster.stop();
     await rm(folder, { recursive: true, force: true });
   }
 }

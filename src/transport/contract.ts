@@ -145,7 +145,8 @@ export interface ReplayRequest {
 // --------------------------------------------------------------------------------------------------- deliver
 
 export interface DeliveryQueue {
-  claim(wanted: readonly ClaimWish[]): Promise<ClaimedBatch>;
+  /** @param memoryBytes for the events that come along, all together, about; the others are loaded when their turn comes */
+  claim(wanted: readonly ClaimWish[], memoryBytes?: number): Promise<ClaimedBatch>;
   /** Events too large to come along with their claim. */
   loadEvent(delivery: Delivery): Promise<EventRecord | null>;
   /** @returns ids of the deliveries that were settled; the others had been taken over by another instance */
@@ -171,6 +172,8 @@ export interface ClaimedDelivery {
   readonly delivery: Delivery;
   /** null: large, load it when its turn comes. */
   readonly event: EventRecord | null;
+  /** What the event takes in memory as text, about; at least 1. */
+  readonly bytes: number;
 }
 
 export interface Settlement {

@@ -205,7 +205,7 @@ const violations = `
      or (not l.held and (coalesce(d.heads, 0) <> 1 or d.head <> d.oldest))
      or coalesce(h.holding, 0) > 1`;
 
-const placeOf = ({ delivery, event }: ClaimedDelivery) =>
+const placeOf = ({ delivery, event }: Pick<ClaimedDelivery, 'delivery' | 'event'>) =>
   `${delivery.destination} ${event?.key} ${JSON.parse(event?.new ?? '{}').v}`;
 
 /** Rows locked in an order that nobody can foresee end in a deadlock now and then; then one of the two tries again. */

@@ -121,6 +121,7 @@ describe('lane', () => {
   const claim = (): ClaimedDelivery => ({
     delivery: { id: String(++next), lease: '1', attempts: 0 } as Delivery,
     event: null,
+    bytes: 1,
   });
   const client = {
     render: () => ({}),

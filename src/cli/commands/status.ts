@@ -69,10 +69,7 @@ function queue({ queue: rows }: DatabaseStatus, detailed: boolean): string {
   const head = ['DESTINATION', 'READY', 'CLAIMED', 'RETRYING', 'BLOCKED', 'OLDEST'];
   const cells = rows.map((row) => [
     row.destination,
-    String(row.ready),
-    String(row.claimed),
-    String(row.retrying),
-    String(row.blocked),
+    ...[row.ready, row.claimed, row.retrying, row.blocked].map((n) => (row.estimated && n > 0 ? `~${n}` : String(n))),
     span(row.oldest_ms),
     ...(detailed ? [row.last_error ?? '–'] : []),
   ]);

@@ -23,8 +23,9 @@ const reconcileEveryMs = 10_000;
  */
 export class ClaimsInHand {
   readonly #options: ClaimsInHandOptions;
-  /** Lease by delivery: one that is retried may be claimed anew before we hear that its last outcome is written. */
-  readonly #leases = new Map<string, string>();
+  /** By delivery: one that is retried may be claimed anew before we hear that its last outcome is written. */
+  readonly #held = new Map<string, { readonly lease: string; readonly bytes: number }>();
+  #bytes = 0;
   #reconcileAt: number;
   /** Claims that may be in the table already and are not in hand yet. */
   #expected = 0;
@@ -35,8 +36,15 @@ export class ClaimsInHand {
     this.#reconcileAt = now + reconcileEveryMs;
   }
 
-  take({ delivery }: ClaimedDelivery): void {
-    this.#leases.set(delivery.id, delivery.lease);
+  /** Of the events that came along with their claims. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  take({ delivery, event, bytes }: ClaimedDelivery): void {
+    const one = { lease: delivery.lease, bytes: event === null ? 0 : bytes };
+    this.#bytes += one.bytes - (this.#held.get(delivery.id)?.bytes ?? 0);
+    this.#held.set(delivery.id, one);
   }
 
   /** Announces claims that are on their way. @returns false when they must not come now */
@@ -90,7 +98,7 @@ export class ClaimsInHand {
     this.#reconciling = true;
     const count = await this.#options
       .queue()
-      .releaseUnknown([...this.#leases.keys()])
+      .releaseUnknown([...this.#held.keys()])
       .finally(() => {
         this.#reconciling = false;
       });
@@ -100,6 +108,9 @@ export class ClaimsInHand {
   }
 
   #drop({ id, lease }: Delivery): void {
-    if (this.#leases.get(id) === lease) this.#leases.delete(id);
+    const held = this.#held.get(id);
+    if (held?.lease !== lease) return;
+    this.#held.delete(id);
+    this.#bytes -= held.bytes;
   }
 }

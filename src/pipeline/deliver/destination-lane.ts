@@ -59,6 +59,11 @@ export class DestinationLane {
     return this.#waiting.length;
   }
 
+  /** The first in its waiting line. */
+  get head(): ClaimedDelivery | undefined {
+    return this.#waiting[0];
+  }
+
   /**
    * Takes up a changed destination. What is in flight ends on the former client and keeps its place, so that no reload
    * lets more through than `concurrency`; a breaker and a limit that did not change keep what they know.

@@ -25,6 +25,7 @@ import { ClaimsInHand } from './claims-in-hand.ts';
 import { DeliveryWorker } from './delivery-worker.ts';
 import type { DestinationLane, Turn } from './destination-lane.ts';
 import { DestinationLanes } from './destination-lanes.ts';
+import { LargeEvents } from './large-events.ts';
 import { ReservedPlaces } from './reservation.ts';
 import { Settler } from './settler.ts';
 
@@ -44,6 +45,8 @@ export interface DispatcherOptions {
   readonly isTransient: (error: unknown) => boolean;
 }
 
+/** For the events in hand that came along with their claims; small ones come along anyway. */
+const inHandBytes = 16 * 1024 * 1024;
 /** Outcomes waiting to be written beyond which nothing new is claimed. */
 const settlementBacklog = 5_000;
 /** Before the next look, while this instance must not start anything. */
@@ -58,6 +61,7 @@ export class Dispatcher {
   readonly #inHand: ClaimsInHand;
   readonly #worker: DeliveryWorker;
   readonly #lanes = new DestinationLanes();
+  readonly #large = new LargeEvents();
   /** Counts the lives of the instance: a claim asked for in an earlier one belongs to others. */
   #life = 0;
   /** Counts looks at the queue and reasons for one: what an older look said is out of date. */
@@ -112,6 +116,7 @@ export class Dispatcher {
    */
   reserve(deliveries: readonly NewDelivery[]): Reservation | null {
     if (!this.#options.alive() || this.#loop.stopping || this.#settler.backlog > settlementBacklog) return null;
+    if (this.#inHand.bytes > inHandBytes) return null;
     const places = new ReservedPlaces(deliveries, (destination) => this.#emptyLane(destination), performance.now());
     if (places.leases.size === 0 || !this.#inHand.expect()) {
       places.free();
@@ -187,7 +192,7 @@ export class Dispatcher {
     const life = this.#life;
     this.#look += 1;
     const look = this.#look;
-    const batch = await queue().claim(wanted);
+    const batch = await queue().claim(wanted, inHandBytes - this.#inHand.bytes);
     if (life !== this.#life) return 0;
     const lacking = lackingOf(wanted, batch.claimed);
     for (const lane of this.#lanes) if ((lacking.get(lane.destination.name) ?? 0) > 0) this.#emptyAt.set(lane, look);
@@ -248,11 +253,17 @@ export class Dispatcher {
   #startLane(lane: DestinationLane): void {
     if (lane.waiting === 0 || this.#loop.stopping || !this.#options.alive()) return;
     const now = performance.now();
-    // Asked before each: a process that is stopped in the middle of this must not begin the rest when it wakes.
-    for (let turn = lane.next(now); turn !== null; turn = this.#options.alive() ? lane.next(now) : null) {
+    for (let turn = this.#nextTurn(lane, now); turn !== null; turn = this.#nextTurn(lane, now)) {
       this.#inFlight += 1;
+      this.#large.started(lane, turn.claimed);
       void this.#deliver(lane, turn);
     }
+  }
+
+  #nextTurn(lane: DestinationLane, now: number): Turn | null {
+    // Asked before each: a process that is stopped in the middle of this must not begin the rest when it wakes.
+    if (!this.#options.alive()) return null;
+    return lane.head !== undefined && this.#large.permits(lane, lane.head) ? lane.next(now) : null;
   }
 
   /** One delivery, from claim to outcome. Never rejects. */
@@ -274,10 +285,13 @@ export class Dispatcher {
   #finished(lane: DestinationLane, turn: Turn, failed: boolean | null): void {
     const now = performance.now();
     lane.finished(turn, failed, now);
+    this.#large.finished(lane, turn.claimed);
     this.#inFlight -= 1;
     if (this.#inFlight === 0) this.#idle?.();
     this.#announceBreaker(lane, now);
-    this.#startLane(lane);
+    // A large one makes room for those of all lanes.
+    if (turn.claimed.event === null) this.#startWaiting();
+    else this.#startLane(lane);
     // Free places are no reason to ask again when there was nothing for them: a claim for every outcome of a quiet system.
     const empty = this.#emptyAt.get(lane) === this.#look;
     // Not alive: what waits here could not begin, and the loop looks after it.

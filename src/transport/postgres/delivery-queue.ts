@@ -8,14 +8,22 @@
 import type pg from 'pg';
 import type { Delivery } from '../../domain/delivery.ts';
 import type { EventRecord } from '../../domain/event.ts';
-import type { ClaimedBatch, ClaimWish, DeliveryQueue } from '../contract.ts';
-import { type EventRow, eventColumns, inlineEventBytes, keptEventColumns, toEventRecord } from './event-row.ts';
+import type { ClaimedBatch, ClaimedDelivery, ClaimWish, DeliveryQueue } from '../contract.ts';
+import {
+  bytesInMemory,
+  bytesOf,
+  type EventRow,
+  eventBytes,
+  eventColumns,
+  inlineEventBytes,
+  keptEventColumns,
+  toEventRecord,
+} from './event-row.ts';
 import { wakeChannel, wakeFor } from './locks.ts';
 import { newLease, settle } from './settlement.ts';
 
-/** What a stored value takes in memory, about: one that is compressed may be a hundred times what it takes on disk. */
-const size = (column: string) =>
-  `coalesce(pg_column_size(${column}), 0) * case when pg_column_compression(${column}) is null then 1 else 20 end`;
+/** Up to this one an event always comes along, however many are claimed: loading each by itself would cost more. */
+const alwaysInlineBytes = 4 * 1024;
 
 export interface QueuePools {
   /** Commits wait for the disk. */
@@ -26,7 +34,7 @@ export interface QueuePools {
 
 export function createDeliveryQueue({ durable: pool, claims }: QueuePools, instance: string): DeliveryQueue {
   return {
-    claim: (wanted) => claim(claims, instance, wanted),
+    claim: (wanted, memoryBytes) => claim(claims, instance, wanted, memoryBytes),
     loadEvent: (delivery) => loadEvent(pool, delivery),
     settle: (settlements) => settle(pool, instance, settlements),
     release: (deliveries, delayMs) => release(pool, instance, deliveries, delayMs),
@@ -34,7 +42,7 @@ export function createDeliveryQueue({ durable: pool, claims }: QueuePools, insta
   };
 }
 
-type ClaimRow = DeliveryRow & EventRow & { next_due_ms: number | null };
+type ClaimRow = DeliveryRow & EventRow & { next_due_ms: number | null; large_bytes: number | null };
 
 export interface DeliveryRow {
   delivery_id: string | null;
@@ -85,28 +93,44 @@ due as (
     order by o.due_at limit 1
   ) n
 )
-select due.next_due_ms, ${deliveryColumns}, e.*
+select due.next_due_ms, ${deliveryColumns}, e.*,
+  case when e.event_id is null then coalesce(
+    (select ${eventBytes('e')} from observers.events e where d.dead_letter_id is null and e.id = d.event_id and e.created_at = d.event_at),
+    (select ${bytesOf('k.event')} from observers.dead_letters k where k.id = d.dead_letter_id))::float8 end as large_bytes
 from due left join d on true
 left join lateral (
   select ${eventColumns('e')} from observers.events e
-  where d.dead_letter_id is null and e.id = d.event_id and e.created_at = d.event_at
-    and ${size('e.old')} + ${size('e.new')} + ${size('e.payload')} <= $4
+  where d.dead_letter_id is null and e.id = d.event_id and e.created_at = d.event_at and ${eventBytes('e')} <= $4
   union all
   select ${keptEventColumns('k')} from observers.dead_letters k
-  where k.id = d.dead_letter_id and ${size('k.event')} <= $4
+  where k.id = d.dead_letter_id and ${bytesOf('k.event')} <= $4
 ) e on true
 order by d.id`;
 
-async function claim(pool: pg.Pool, instance: string, wanted: readonly ClaimWish[]): Promise<ClaimedBatch> {
+async function claim(
+  pool: pg.Pool,
+  instance: string,
+  wanted: readonly ClaimWish[],
+  memoryBytes = Number.POSITIVE_INFINITY,
+): Promise<ClaimedBatch> {
+  const slots = wanted.reduce((sum, wish) => sum + wish.slots, 0);
+  const share = Math.floor(Math.max(alwaysInlineBytes, Math.min(inlineEventBytes, memoryBytes / slots)));
   const { rows } = await pool.query<ClaimRow>({
     name: 'claim',
     text: claimQuery,
-    values: [wanted.map((wish) => wish.destination), wanted.map((wish) => wish.slots), instance, inlineEventBytes],
+    values: [wanted.map((wish) => wish.destination), wanted.map((wish) => wish.slots), instance, share],
   });
-  const claimed = rows
-    .filter((row) => row.delivery_id !== null)
-    .map((row) => ({ delivery: toDelivery(row), event: row.event_id === null ? null : toEventRecord(row) }));
-  return { claimed, nextDueMs: rows[0]?.next_due_ms ?? null };
+  return {
+    claimed: rows.filter((row) => row.delivery_id !== null).map(toClaimed),
+    nextDueMs: rows[0]?.next_due_ms ?? null,
+  };
+}
+
+function toClaimed(row: ClaimRow): ClaimedDelivery {
+  const delivery = toDelivery(row);
+  if (row.event_id === null) return { delivery, event: null, bytes: Math.max(1, row.large_bytes ?? 0) };
+  const event = toEventRecord(row);
+  return { delivery, event, bytes: bytesInMemory(event) };
 }
 
 export function toDelivery(row: DeliveryRow): Delivery {

@@ -6,7 +6,20 @@ export const eventColumns = (e: string): string => `
   ${e}.tenant, ${e}.old::text as old, ${e}.new::text as new, ${e}.payload::text as payload, ${e}.context::text as context,
   ${e}.created_at as at`;
 
-/** The same from the jsonb copy that a dead letter keeps (observers.event_json). */
+/**
+ * What a stored value takes in memory, about, without unpacking it: PostgreSQL tells only what it takes on disk. Compressed
+ * it may be up to 85 times as long. Small ones are counted as the usual, for together they are many; of a large one a
+ * wrong guess alone could fill the memory. As a float: sums of bigints are numeric, and take three times as long.
+ */
+export const bytesOf = (column: string): string =>
+  `coalesce(pg_column_size(${column}) * case when pg_column_compression(${column}) is null then 1.0::float8
+     when pg_column_size(${column}) <= 4096 then 20 else 85 end, 0)`;
+
+/** The same of all images of an event. */
+export const eventBytes = (e: string): string =>
+  ['old', 'new', 'payload'].map((image) => bytesOf(`${e}.${image}`)).join(' + ');
+
+/** The select list from the jsonb copy that a dead letter keeps (observers.event_json). */
 export const keptEventColumns = (d: string): string => `
   ${d}.event_id::text as event_id, ${d}.event_uid::text as uid, ${d}.event ->> 'source' as source, ${d}.event ->> 'operation' as operation,
   ${d}.event ->> 'schema' as table_schema, ${d}.event ->> 'table' as table_name, ${d}.event ->> 'key' as key,
@@ -35,8 +48,9 @@ export interface EventRow {
 /** Size up to which an event comes along with its claim; a larger one is loaded when its turn comes. */
 export const inlineEventBytes = 256 * 1024;
 
-export function comesAlong({ old, new: current, payload }: EventRecord): boolean {
-  return (old?.length ?? 0) + (current?.length ?? 0) + (payload?.length ?? 0) <= inlineEventBytes;
+/** What its images take in memory, about; at least 1. */
+export function bytesInMemory({ old, new: current, payload }: EventRecord): number {
+  return 1 + (old?.length ?? 0) + (current?.length ?? 0) + (payload?.length ?? 0);
 }
 
 export function toEventRecord(row: EventRow): EventRecord {

@@ -1,5 +1,5 @@
 import type { ClaimedDelivery, Handover, NewDelivery } from '../contract.ts';
-import { comesAlong } from './event-row.ts';
+import { bytesInMemory, inlineEventBytes } from './event-row.ts';
 import { laneKey } from './routing-sql.ts';
 
 /** Id and lease of a delivery that was claimed as it was queued. */
@@ -31,5 +31,6 @@ function toClaim(
     deadLetterId: null,
     ruleVersion,
   };
-  return { delivery, event: comesAlong(stored) ? stored : null };
+  const bytes = bytesInMemory(stored);
+  return { delivery, event: bytes <= inlineEventBytes ? stored : null, bytes };
 }

@@ -59,7 +59,7 @@ const defaultPages: PageSizes = {
   idsPerDelta: 100_000,
   eventsPerDelta: 100,
   eventsPerSlice: 1_000,
-  bytesPerSlice: 16 * 1024 * 1024,
+  bytesPerSlice: 8 * 1024 * 1024,
 };
 
 /**

@@ -2,21 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import type { Decisions, Handover } from '../contract.ts';
-import { eventColumns, keptEventColumns } from './event-row.ts';
-
-/**
- * What the images of an event may come to in memory: a compressed value is rarely more than twenty times as long. To know
- * it exactly, PostgreSQL would have to unpack rows that are not even wanted yet. As a float: sums of bigints are numeric,
- * and take three times as long.
- */
-const bytesOf = (e: string) =>
-  ['old', 'new', 'payload']
-    .map((image) => `${e}.${image}`)
-    .map(
-      (v) =>
-        `coalesce(pg_column_size(${v}) * case when pg_column_compression(${v}) is null then 1.0::float8 else 20 end, 0)`,
-    )
-    .join(' + ');
+import { eventBytes, eventColumns, keptEventColumns } from './event-row.ts';
 
 /**
  * Whether everything in the log that this statement sees would survive a crash: a writer with synchronous_commit=off is
@@ -61,7 +47,7 @@ select t.snapshot::text as target, ${onDisk} as on_disk,
        case when row_number() over (order by p.id) = 1 then k.times::text end as times, ${eventColumns('e')}
 from target t cross join keys k left join few p on true
 left join lateral (
-  select * from observers.events e where e.id = p.id and e.created_at = p.created_at and ${bytesOf('e')} < 65536 limit 1
+  select * from observers.events e where e.id = p.id and e.created_at = p.created_at and ${eventBytes('e')} < 65536 limit 1
 ) e on true
 order by p.id`;
 
@@ -71,7 +57,7 @@ order by p.id`;
  */
 export const sliceQuery = `
 select ${eventColumns('e')} from (
-  select e.*, sum(${bytesOf('e')}) over (order by k.n rows unbounded preceding) as bytes, k.n
+  select e.*, sum(${eventBytes('e')}) over (order by k.n rows unbounded preceding) as bytes, k.n
   from unnest($1::bigint[], $2::timestamptz[]) with ordinality as k(id, at, n)
   cross join lateral (select * from observers.events e where e.id = k.id and e.created_at = k.at limit 1) e
 ) e

@@ -39,6 +39,8 @@ export interface InstanceStatus {
 
 export interface QueueStatus {
   readonly destination: string;
+  /** The numbers come from a sample: the queue has more than 100,000 deliveries. */
+  readonly estimated: boolean;
   readonly ready: number;
   readonly claimed: number;
   readonly retrying: number;
@@ -76,15 +78,7 @@ export async function readDatabaseStatus(pool: pg.Pool): Promise<DatabaseStatus>
   const [instances, checkpoint, queue, held, dead] = await Promise.all([
     pool.query<InstanceStatus>('select *, id::text as id from observers.instance_status order by started_at'),
     readRoutingLag(pool),
-    pool.query<QueueStatus>(
-      `select destination, count(*) filter (where state = 'ready' and attempts = 0)::int as ready,
-              count(*) filter (where state = 'claimed')::int as claimed,
-              count(*) filter (where state = 'ready' and attempts > 0)::int as retrying,
-              count(*) filter (where state = 'blocked')::int as blocked,
-              extract(epoch from now() - min(created_at))::float8 * 1000 as oldest_ms,
-              (array_agg(last_error order by attempts desc) filter (where last_error is not null))[1] as last_error
-       from observers.deliveries group by 1 order by count(*) desc, 1`,
-    ),
+    pool.query<QueueStatus>(queueQuery),
     pool.query<HeldLane>(
       `select l.destination, l.ordering_key, l.pending::int, d.id::text as dead_letter, d.observer, d.died_at
        from observers.lanes l
@@ -101,6 +95,47 @@ export async function readDatabaseStatus(pool: pg.Pool): Promise<DatabaseStatus>
     dead_letters: dead.rows[0]?.count ?? 0,
   };
 }
+
+/**
+ * Exact up to 100,000 deliveries in all; beyond that from a sample of about that many, as in observers.status. A sample
+ * misses destinations of which little waits: those come from the index of what is ready, one look each.
+ */
+const queueQuery = `
+with recursive size as materialized (
+  select greatest(1, reltuples / 100000)::float8 as scale from pg_class where oid = 'observers.deliveries'::regclass
+),
+sampled as materialized (
+  select destination, count(*) filter (where state = 'ready' and attempts = 0) as ready,
+         count(*) filter (where state = 'claimed') as claimed, count(*) filter (where state = 'ready' and attempts > 0) as retrying,
+         count(*) filter (where state = 'blocked') as blocked, min(created_at) as oldest,
+         (array_agg(last_error order by attempts desc) filter (where last_error is not null))[1] as last_error
+  from observers.deliveries tablesample system ((select 100 / scale from size)) group by 1
+),
+named (destination) as (
+  (select destination from observers.deliveries where state = 'ready' order by destination limit 1)
+  union all
+  select (select d.destination from observers.deliveries d
+          where d.state = 'ready' and d.destination > n.destination order by d.destination limit 1)
+  from named n where n.destination is not null
+),
+missed as (
+  select n.destination, few.* from named n cross join lateral (
+    select count(*) filter (where attempts = 0) as ready, 0::bigint as claimed, count(*) filter (where attempts > 0) as retrying,
+           0::bigint as blocked, min(created_at) as oldest, max(last_error) as last_error
+    from (select * from observers.deliveries d where d.state = 'ready' and d.destination = n.destination limit 10000) d
+  ) few
+  where n.destination is not null and not exists (select from sampled s where s.destination = n.destination)
+),
+counted as (
+  select destination, round(ready * scale) as ready, round(claimed * scale) as claimed, round(retrying * scale) as retrying,
+         round(blocked * scale) as blocked, oldest, last_error, scale > 1 as estimated
+  from sampled, size
+  union all
+  select destination, ready, claimed, retrying, blocked, oldest, last_error, false from missed
+)
+select destination, ready, claimed, retrying, blocked, extract(epoch from now() - oldest)::float8 * 1000 as oldest_ms,
+       last_error, estimated
+from counted order by ready + claimed + retrying + blocked desc, 1`;
 
 /** The reader's delta (see routing-session.ts), counted. */
 const lagQuery = `
