@@ -32,20 +32,20 @@ test('status counts a short queue, and estimates a long one without reading it',
     view: { pending: '1500', retrying: '500' },
   });
 
-  // In the last of some thousand pages: a sample of a third is likely to miss it.
-  await queue(database, 'away', 300_000, 0);
+  // In the last of some thousand pages: a sample may miss it.
+  await queue(database, 'away', 130_000, 0);
   await queue(database, 'healthy', 3, 1);
   const { queue: long, view } = await status();
   const [away, healthy] = ['away', 'healthy'].map((name) => long.find(({ destination }) => destination === name));
   expect(away?.estimated).toBe(true);
-  expect(away?.ready).toBeGreaterThan(250_000);
-  expect(away?.ready).toBeLessThan(350_000);
-  expect(Number(view?.pending)).toBeGreaterThan(250_000);
-  expect(Number(view?.pending)).toBeLessThan(350_000);
+  expect(away?.ready).toBeGreaterThan(100_000);
+  expect(away?.ready).toBeLessThan(160_000);
+  expect(Number(view?.pending)).toBeGreaterThan(100_000);
+  expect(Number(view?.pending)).toBeLessThan(160_000);
   expect(healthy?.ready === 0 && healthy.retrying > 0).toBe(true);
 
   const { rows: plan } = await database.query<{ 'QUERY PLAN': string }>('explain select * from observers.status');
   const lines = plan.map((row) => row['QUERY PLAN']).join('\n');
   expect(lines).toContain('Sample Scan on deliveries');
   expect(lines).not.toMatch(/Seq Scan on deliveries\b/);
-});
+}, 90_000);
