@@ -18,6 +18,7 @@ const claimed = (n: number): ClaimedDelivery => ({
     ruleVersion: '1',
   },
   event: null,
+  bytes: 1,
 });
 
 test('a process stopped while it begins several deliveries begins no other one when it wakes', async () => {
