@@ -102,6 +102,7 @@ export class Engine {
       rulesVersion: () => this.#config.version,
       routing: () => this.#router.routing,
       onDeclaredDead: () => this.#dispatcher.forget(),
+      onDoubt: () => this.#dispatcher.distrustClaims(),
       onRescued: () => this.#dispatcher.wake(),
       onEvicted: () => this.#placesAreFree(),
     });

@@ -95,6 +95,41 @@ test('a process that was silent past its timeout begins a new life, and what it 
   await drained(database, 4);
 });
 
+test('after an outage, what was claimed before it is not begun: a crash may have forgotten the claim', async () => {
+  const database = await migrated('forgotten');
+  const { hostname, port } = new URL(database.url);
+  const proxy = await startTcpProxy({ host: hostname, port: Number(port) });
+  onTestFinished(() => proxy.stop());
+  let answer = () => {};
+  const { url, received } = await receiver({
+    respond: ({ number }) =>
+      number !== 10 ? { status: 204 } : new Promise((resolve) => (answer = () => resolve({ status: 204 }))),
+  });
+  const { engine } = await run(config(proxy.through(database.url), url, { concurrency: 1 }));
+  await emitMany(database, 1, 30);
+  await received.waitFor(10);
+  const claimed = "from observers.deliveries where state = 'claimed'";
+  await eventually('some that wait in memory', async () => {
+    const { rows } = await database.query<{ n: number }>(`select count(*)::int as n ${claimed}`);
+    return (rows[0]?.n ?? 0) > 1;
+  });
+  await proxy.refuse();
+  proxy.cut();
+  await eventually('to count as silent', async () =>
+    (await engine.readiness()).reasons.includes('the heartbeat does not reach the database'),
+  );
+  // Others have them, and made them.
+  await database.query(`delete ${claimed} and id > (select min(id) ${claimed})`);
+  const { rows } = await database.query<{ left: number }>('select count(*)::int as left from observers.deliveries');
+  answer();
+  await proxy.resume();
+  await eventually(
+    'an empty queue',
+    async () => (await database.query('select from observers.deliveries')).rowCount === 0,
+  );
+  expect(received.total).toBe(9 + (rows[0]?.left ?? 0));
+});
+
 test('an instance learns from its heartbeat that it was taken for dead, however late it set out', async () => {
   const database = await migrated('late_beat');
   const pool = database.pool();

@@ -79,7 +79,7 @@ export class Dispatcher {
     this.#loop = new StageLoop({
       name: 'deliver',
       round: () => this.#round(),
-      recover: async () => this.#distrustClaims(),
+      recover: async () => this.distrustClaims(),
       telemetry: options.telemetry,
       isTransient: options.isTransient,
     });
@@ -156,7 +156,7 @@ export class Dispatcher {
    * the latest claims, and give them to others: what waits is not begun on the word of an answer from before. Either way
    * the table says what this instance holds, and that goes back.
    */
-  #distrustClaims(): void {
+  distrustClaims(): void {
     for (const lane of this.#lanes) this.#inHand.forget(lane.drain());
     this.#inHand.reconcileSoon();
   }

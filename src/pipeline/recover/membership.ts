@@ -12,6 +12,8 @@ export interface MembershipOptions {
   readonly onDeclaredDead: () => void;
   /** Claims of other instances were taken over. */
   readonly onRescued: () => void;
+  /** The database was away, or did not hear this process for long: what was read there before may not hold any more. */
+  readonly onDoubt: () => void;
   /** Another process lost its sessions, and with them what only one may do. */
   readonly onEvicted: () => void;
   readonly telemetry: Telemetry;
@@ -47,6 +49,7 @@ export class Membership {
     this.#loop = new StageLoop({
       name: 'recover',
       round: () => this.#round(),
+      recover: async () => options.onDoubt(),
       telemetry: options.telemetry,
       isTransient: options.isTransient,
     });
@@ -154,6 +157,8 @@ export class Membership {
       await this.#beginAnew(silentMs);
       return this.#beat();
     }
+    // Before it counts as alive again, and begins something.
+    if (Number.isFinite(silentMs) && !this.alive()) this.#options.onDoubt();
     this.#beatAt = at;
     this.#newestRules = newestRules;
     this.#othersLate = othersLate;
