@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { runProgram } from '../support/processes.ts';
 import { createShop, receiver, shopRules } from './shop.ts';
 import { eventually, rulesFile, type Sidecar, startSidecar } from './support.ts';
 import { drained, noSessions, unsettledMessageIds } from './world.ts';
@@ -14,7 +15,7 @@ test('two instances share the work; the router is killed and the other one route
   const second = await startSidecar(rules, { until: 'observing' });
   const total = 4_000;
   await database.query('insert into public.orders select n from generate_series(1, $1::int) n', [total]);
-  await hooks.received.waitFor(1_500);
+  await hooks.received.waitFor(1_500, 30_000);
   expect(second.records().some(({ event }) => event === 'routing.acquired')).toBe(false);
   for (const sidecar of [first, second]) expect(delivered(sidecar)).toBeGreaterThan(100);
 
@@ -63,3 +64,31 @@ test('a clean stop hands the routing over at once, and nothing is repeated', asy
   expect(second.records().some(({ event }) => event === 'delivery.rescued')).toBe(false);
   expect(await second.kill()).toMatchObject({ status: 0, stderr: '' });
 });
+
+test('a router that is frozen loses its session, another one routes, and nothing is repeated when it wakes up', async () => {
+  const database = await createShop('two_frozen');
+  const hooks = await receiver();
+  const more = 'settings: { instance_timeout: 2s }';
+  const rules = await rulesFile(shopRules({ database: database.url, url: hooks.url, more }));
+  const first = await startSidecar(rules);
+  const second = await startSidecar(rules, { until: 'observing' });
+  await database.query('insert into public.orders select n from generate_series(1, 100) n');
+  await hooks.received.waitFor(100);
+  await drained(database);
+  first.signal('SIGSTOP');
+  await database.query('insert into public.orders select n from generate_series(101, 200) n');
+  await second.record('the end of its session', ({ event }) => event === 'instance.evicted');
+  await second.record('the other one routes', ({ event }) => event === 'routing.acquired');
+  await hooks.received.waitFor(200);
+  await drained(database);
+  first.signal('SIGCONT');
+  await first.record('its new life', ({ event }) => event === 'instance.suspended');
+  await first.record('the end of its routing', ({ event }) => event === 'routing.lost');
+  const roles = await runProgram(['status', '-c', rules, '--json']);
+  const { instances } = JSON.parse(roles.stdout) as { instances: { pid: number; routing: boolean }[] };
+  expect(instances.filter(({ routing }) => routing).map(({ pid }) => pid)).toEqual([second.pid]);
+  await database.query('insert into public.orders select n from generate_series(201, 300) n');
+  await hooks.received.waitFor(300);
+  await drained(database);
+  expect(hooks.received.total).toBe(300);
+}, 60_000);
