@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import type { ChannelBatch, ChannelPosition, Notification, NotificationLog, StoredPosition } from '../contract.ts';
-import { connectionConfig } from './connection.ts';
+import { connectionConfig, placeHolding } from './connection.ts';
 import { channelLockClass, lockClass, locks, markChannel } from './locks.ts';
 import { WatchedClient } from './watched-client.ts';
 import type { Wires } from './wires.ts';
@@ -18,10 +18,7 @@ const idleMs = 4_000;
 
 export async function openNotificationLog(url: string, options: NotificationLogOptions): Promise<NotificationLog> {
   const config = connectionConfig(url, `channels ${options.process}`, 'on', options.wires);
-  const client: pg.Client = new WatchedClient({
-    ...config,
-    options: `${config.options} -c idle_session_timeout=${idleMs + options.timeoutMs}`,
-  });
+  const client: pg.Client = new WatchedClient(placeHolding(config, idleMs + options.timeoutMs));
   let broken: Error | null = null;
   client.on('error', (error) => {
     broken = error;

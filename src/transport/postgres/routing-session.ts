@@ -18,7 +18,7 @@ import type pg from 'pg';
 import type { EventRecord } from '../../domain/event.ts';
 import type { ClaimedDelivery, Decisions, Handover, ReplayRequest, RoutingSession } from '../contract.ts';
 import { type Checkpoint, readCheckpoint } from './checkpoint.ts';
-import { connectionConfig } from './connection.ts';
+import { connectionConfig, placeHolding } from './connection.ts';
 import { Delta, elements, type ReadSlice } from './delta.ts';
 import { type EventRow, toEventRecord } from './event-row.ts';
 import { type HandedOver, toClaims } from './handover.ts';
@@ -73,10 +73,8 @@ export async function openRoutingSession(url: string, options: RoutingOptions = 
     'on',
     options.wires,
   );
-  const client: pg.Client = new WatchedClient({
-    ...config,
-    options: `${config.options} -c idle_session_timeout=${options.idleTimeoutMs ?? 0} -c work_mem=${sortMemory}`,
-  });
+  const held = placeHolding(config, options.idleTimeoutMs ?? 0);
+  const client: pg.Client = new WatchedClient({ ...held, options: `${held.options} -c work_mem=${sortMemory}` });
   try {
     // Before anything can break: an error without a listener would end the process.
     const failure = firstFailure(client);
