@@ -9,11 +9,12 @@
 import type { ASTNode } from '@marcbachmann/cel-js';
 import { RE2JS } from 're2js';
 import type { EventScope } from './scope.ts';
-import { literalOf, type Read, type Scalar, selectionOf } from './selection.ts';
+import { equalityKey, literalOf, type Read, type Scalar, selectionOf } from './selection.ts';
 
 /** undefined: only cel-js can tell. */
 export type QuickTest = (scope: EventScope) => boolean | undefined;
 
+/** undefined: an error, which cel-js describes. */
 type Compare = (a: Scalar, b: Scalar) => boolean | undefined;
 
 /** @returns null when cel-js must always be asked */
@@ -30,13 +31,13 @@ export function quickTest(node: ASTNode): QuickTest | null {
     case '!=':
       return negated(comparison(node.args, equal));
     case '<':
-      return comparison(node.args, (a, b) => ordered(a, b, (x, y) => x < y));
+      return comparison(node.args, less);
     case '<=':
-      return comparison(node.args, (a, b) => ordered(a, b, (x, y) => x <= y));
+      return comparison(node.args, lessOrEqual);
     case '>':
-      return comparison(node.args, (a, b) => ordered(a, b, (x, y) => x > y));
+      return comparison(node.args, greater);
     case '>=':
-      return comparison(node.args, (a, b) => ordered(a, b, (x, y) => x >= y));
+      return comparison(node.args, greaterOrEqual);
     case 'in':
       return membership(node.args[0], node.args[1]);
     case 'rcall':
@@ -82,9 +83,16 @@ function flag(node: ASTNode): QuickTest | null {
 }
 
 function comparison([left, right]: readonly [ASTNode, ASTNode], compare: Compare): QuickTest | null {
+  const constant = literalOf(right);
   const a = operand(left);
   const b = operand(right);
   if (a === null || b === null) return null;
+  if (constant !== undefined) {
+    return (scope) => {
+      const value = a(scope);
+      return value === undefined ? undefined : compare(value, constant);
+    };
+  }
   return (scope) => {
     const x = a(scope);
     if (x === undefined) return undefined;
@@ -104,11 +112,20 @@ function equal(a: Scalar, b: Scalar): boolean {
   return isNumeric(a) && isNumeric(b) && a == b;
 }
 
-/** Null is in no order with anything; texts and numbers are with their like, and all else is an error. */
-function ordered(a: Scalar, b: Scalar, holds: (a: Scalar & {}, b: Scalar & {}) => boolean): boolean | undefined {
-  if (a === null || b === null) return false;
-  const alike = (isNumeric(a) && isNumeric(b)) || (typeof a === 'string' && typeof b === 'string');
-  return alike ? holds(a, b) : undefined;
+type Ordered = string | number | bigint;
+
+const less = ordered((a, b) => a < b);
+const lessOrEqual = ordered((a, b) => a <= b);
+const greater = ordered((a, b) => a > b);
+const greaterOrEqual = ordered((a, b) => a >= b);
+
+/** Texts and numbers are in an order with their like. Null is in none with anything; all else is an error. */
+function ordered(holds: (a: Ordered, b: Ordered) => boolean): Compare {
+  return (a, b) => {
+    if (a === null || b === null) return false;
+    if (typeof a === 'boolean' || typeof b === 'boolean') return undefined;
+    return (typeof a === 'string') === (typeof b === 'string') ? holds(a, b) : undefined;
+  };
 }
 
 function isNumeric(value: Scalar): value is number | bigint {
@@ -121,9 +138,10 @@ function membership(wanted: ASTNode, list: ASTNode): QuickTest | null {
   const read = selectionOf(wanted)?.read;
   const values = literalsOf(list);
   if (read === undefined || values === null) return null;
+  const keys = new Set(values.map(equalityKey));
   return (scope) => {
     const value = read(scope);
-    return value === undefined ? undefined : values.some((one) => equal(value, one));
+    return value === undefined ? undefined : keys.has(equalityKey(value));
   };
 }
 

@@ -46,7 +46,7 @@ export class EventView {
     return this.#scope.record.at;
   }
   get context(): unknown {
-    return this.#scope.value('context') ?? {};
+    return this.#scope.context ?? {};
   }
 
   toJSON(): Record<string, unknown> {
@@ -58,7 +58,11 @@ export class EventView {
 /** cel-js reads variables as properties, so getters make them lazy without a copy per evaluation. */
 export class EventScope implements Scope {
   readonly record: EventRecord;
-  #values: Partial<Record<JsonVariable, unknown>> | undefined;
+  // undefined: not parsed yet.
+  #new: unknown;
+  #old: unknown;
+  #payload: unknown;
+  #context: unknown;
   #exact: Partial<Record<JsonVariable, unknown>> | undefined;
   #event: EventView | undefined;
   #changed: readonly string[] | undefined;
@@ -72,13 +76,21 @@ export class EventScope implements Scope {
     return this.#event;
   }
   get new(): unknown {
-    return this.value('new');
+    if (this.#new === undefined) this.#new = evaluable(this.record.new);
+    return this.#new;
   }
   get old(): unknown {
-    return this.value('old');
+    if (this.#old === undefined) this.#old = evaluable(this.record.old);
+    return this.#old;
   }
   get payload(): unknown {
-    return this.value('payload');
+    if (this.#payload === undefined) this.#payload = evaluable(this.record.payload);
+    return this.#payload;
+  }
+  /** `event.context`; null when the event has none. */
+  get context(): unknown {
+    if (this.#context === undefined) this.#context = evaluable(this.record.context);
+    return this.#context;
   }
   get changed(): readonly string[] {
     const { operation, old, new: current } = this.record;
@@ -90,18 +102,7 @@ export class EventScope implements Scope {
     return this.record[name];
   }
 
-  value(name: JsonVariable): unknown {
-    const text = this.record[name];
-    if (text === null) return null;
-    this.#values ??= { new: undefined, old: undefined, payload: undefined, context: undefined };
-    const known = this.#values[name];
-    if (known !== undefined) return known;
-    const value = parseForEvaluation(text);
-    this.#values[name] = value;
-    return value;
-  }
-
-  /** As `value`, with every number as PostgreSQL printed it. */
+  /** With every number as PostgreSQL printed it. */
   exact(name: JsonVariable): unknown {
     const text = this.record[name];
     if (text === null) return null;
@@ -109,4 +110,8 @@ export class EventScope implements Scope {
     this.#exact[name] ??= parseForPrinting(text);
     return this.#exact[name];
   }
+}
+
+function evaluable(text: JsonText | null): unknown {
+  return text === null ? null : parseForEvaluation(text);
 }

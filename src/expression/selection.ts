@@ -44,18 +44,38 @@ export function literalOf(node: ASTNode): Scalar | undefined {
   return node.op === 'value' ? scalar(node.args) : undefined;
 }
 
-function imageRead(root: string, steps: readonly (string | number)[]): Read | null {
-  if (root !== 'new' && root !== 'old' && root !== 'payload') return null;
+type Root = (scope: EventScope) => unknown;
+
+const roots: ReadonlyMap<string, Root> = new Map([
+  ['new', (scope: EventScope) => scope.new],
+  ['old', (scope: EventScope) => scope.old],
+  ['payload', (scope: EventScope) => scope.payload],
+]);
+
+function imageRead(name: string, steps: readonly (string | number)[]): Read | null {
+  const root = roots.get(name);
+  if (root === undefined) return null;
   const [only] = steps;
-  if (steps.length === 1 && only !== undefined) return (scope) => scalar(member(scope.value(root), only));
-  return (scope) => scalar(follow(scope.value(root), steps));
+  // What nearly every condition reads. Own, or inherited by every object: only then it matters which.
+  if (steps.length === 1 && typeof only === 'string' && !(only in Object.prototype)) return columnRead(root, only);
+  return (scope) => scalar(follow(root(scope), steps));
+}
+
+function columnRead(root: Root, column: string): Read {
+  return (scope) => {
+    const row = root(scope);
+    if (row === null) return null;
+    if (typeof row !== 'object' || Object.getPrototypeOf(row) !== Object.prototype) return undefined;
+    const value = (row as Readonly<Record<string, unknown>>)[column];
+    return value === undefined ? null : scalar(value);
+  };
 }
 
 const ownFields = ['id', 'source', 'operation', 'table', 'key', 'tenant', 'at'] as const;
 
 function eventRead(steps: readonly (string | number)[]): Read | null {
   const [field, ...rest] = steps;
-  if (field === 'context') return (scope) => scalar(follow(scope.value('context') ?? {}, rest));
+  if (field === 'context') return (scope) => scalar(follow(scope.context ?? {}, rest));
   const own = ownFields.find((name) => name === field);
   if (own === undefined || rest.length > 0) return null;
   return (scope) => scope.event[own];
