@@ -199,6 +199,7 @@ test('status counts what is there', async () => {
       claimed: 2,
       retrying: 1,
       blocked: 2,
+      estimated: false,
       oldest_ms: expect.any(Number),
       last_error: expect.stringMatching(/answered 500/),
     },

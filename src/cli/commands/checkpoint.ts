@@ -127,7 +127,7 @@ see the same webhook-id, if their delivery led to the same action. What is
 queued stays queued. Safe while instances run: the routing one begins anew.
 
 After a restore into another cluster (pg_dump), choose --to. After pg_upgrade,
-which keeps transaction ids, --xids-preserved is enough, and nothing is repeated.`,
+which keeps transaction ids, --xids-preserved is enough: nothing is repeated.`,
     )
     .action(reset);
 }
