@@ -43,7 +43,8 @@ test.each(['reset', 'half-open'])(
     const database = await createShop('away_later');
     const hooks = await receiver();
     const proxy = await proxied(database);
-    const more = 'settings: { instance_timeout: 2s }';
+    // Longer than the dispatcher's pause between two looks: one that may be taken for dead asks for nothing more.
+    const more = 'settings: { instance_timeout: 5s }';
     const rules = await rulesFile(shopRules({ database: proxy.through(database.url), url: hooks.url, more }));
     const sidecar = await startSidecar(rules);
     await insert(database, 1);
