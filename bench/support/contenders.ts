@@ -16,7 +16,7 @@ export interface Contender {
   install(): Promise<void>;
   /** Forgets everything, and has so many rows waiting, as its trigger would have left them. */
   backlog(rows: number): Promise<void>;
-  start(options: StartOptions): Promise<Child>;
+  start(options: StartOptions): Promise<Child & { readonly startedInMs?: number }>;
   /** Whether nothing is left to do: everything acknowledged, durably. */
   idle(): Promise<boolean>;
 }
