@@ -31,4 +31,6 @@ const report = await runBench({
 });
 console.log(terminalTable(report));
 await writeResults(report);
-if (values['write-docs']) await writeDocs(report);
+for (const { number, message } of report.failed) console.error(`Row ${number} failed: ${message}`);
+if (report.failed.length > 0) process.exitCode = 1;
+else if (values['write-docs']) await writeDocs(report);

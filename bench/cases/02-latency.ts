@@ -12,7 +12,6 @@ import { bestOf, type Goal, type Role, ratios, Samples } from '../support/result
 
 type Contestant = Pick<Contender, 'name' | 'table' | 'start'> & { readonly role: Role };
 
-const warmUp = 20;
 const perSecond = 500;
 const quantiles = { p50: 0.5, p99: 0.99 } as const;
 const loads = ['idle', `${perSecond}/s`] as const;
@@ -71,6 +70,7 @@ interface Changes {
 /** @returns milliseconds of each change */
 async function whileIdle({ bench, database, table, ids }: Changes): Promise<number[]> {
   const client = await database.connect();
+  const warmUp = sized(bench, 20, 20, 2);
   const count = warmUp + changesOf(bench);
   const { arrivals } = bench.receiver.expect(count);
   const committed = new Map<number, number>();

@@ -3,7 +3,10 @@
  * the settlement (delivery gone, attempt recorded). Each batch waits for the disk.
  */
 
-import type { ClaimedDelivery, NewDelivery, RoutingSession, Settlement } from '../../src/transport/contract.ts';
+import { defineConfig } from '../../src/config/index.ts';
+import { decide } from '../../src/pipeline/decide/decide.ts';
+import { RuleIndex } from '../../src/pipeline/decide/rule-index.ts';
+import type { ClaimedDelivery, RoutingSession, Settlement } from '../../src/transport/contract.ts';
 import { createPool } from '../../src/transport/postgres/connection.ts';
 import { createDeliveryQueue } from '../../src/transport/postgres/delivery-queue.ts';
 import { openRoutingSession } from '../../src/transport/postgres/routing-session.ts';
@@ -15,6 +18,15 @@ import { Samples } from '../support/result.ts';
 
 const instance = '00000000-0000-4000-8000-000000000001';
 const largestBatch = 1_000;
+const rules = new RuleIndex(
+  defineConfig({
+    version: 1,
+    database: 'postgres://localhost/unused',
+    sources: { orders: { table: 'orders', operations: ['insert'] } },
+    destinations: { hook: { webhook: { url: 'http://127.0.0.1:9' } } },
+    observers: { all: { source: 'orders', actions: [{ webhook: 'hook' }] } },
+  }),
+);
 
 export const transport: BenchCase = {
   number: 8,
@@ -87,18 +99,9 @@ async function commits(database: BenchDatabase): Promise<number> {
 
 async function commitOnce(session: RoutingSession): Promise<{ committedMs: number; routed: boolean }> {
   const events = await session.read();
-  const deliveries = events.map(
-    (event): NewDelivery => ({
-      event,
-      observer: 'all',
-      action: 'webhook-1',
-      destination: 'hook',
-      orderingKey: null,
-      ruleVersion: 'bench',
-    }),
-  );
+  const decided = decide(events, rules);
   const began = monotonicMs();
-  if (events.length > 0 && !(await session.commit({ deliveries, faults: [] }))) throw new Error('the checkpoint moved');
+  if (events.length > 0 && !(await session.commit(decided))) throw new Error('the checkpoint moved');
   return { committedMs: monotonicMs() - began, routed: events.length > 0 };
 }
 

@@ -16,7 +16,7 @@ export const destinations: BenchCase = {
   title: 'Many destinations',
   run: async (bench) => {
     const rows = sized(bench, 15_000, 5_000, 200);
-    const counts = [1, 10, 100];
+    const counts = sized(bench, [1, 10, 100], [1, 10, 100], [1, 10]);
     const samples = new Samples();
     for (const _ of roundsOf(bench)) {
       for (const count of counts) {

@@ -52,6 +52,8 @@ export interface Report {
   readonly scale: Scale;
   readonly rounds: number;
   readonly cases: readonly CaseResult[];
+  /** Rows that ended with an error, such as a row that did not arrive. */
+  readonly failed: readonly { readonly number: number; readonly message: string }[];
 }
 
 /** full: what the documentation shows; quick: while working on something; smoke: whether it runs at all. */

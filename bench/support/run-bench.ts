@@ -5,6 +5,7 @@ import { startCluster } from './cluster.ts';
 import { Receiver } from './receiver.ts';
 import type { CaseResult, Report, Scale } from './result.ts';
 import { nodeOfRivals, versionOf } from './rivals.ts';
+import { caseTables } from './tables.ts';
 
 export interface BenchOptions {
   readonly cases: readonly BenchCase[];
@@ -23,6 +24,7 @@ export async function runBench({ cases, scale, rounds, rivals, log }: BenchOptio
   if (load > 1) log(`The load is ${load.toFixed(1)}: something else is running, and rates will say more about that.`);
   const cluster = await startCluster();
   const results: CaseResult[] = [];
+  const failed: Report['failed'][number][] = [];
   try {
     for (const one of cases) {
       log(`\n${one.number}. ${one.title}`);
@@ -31,7 +33,13 @@ export async function runBench({ cases, scale, rounds, rivals, log }: BenchOptio
       const receiver = await Receiver.start();
       try {
         const bench: Bench = { cluster, receiver, scale, rounds: rounds ?? roundsOf[scale], rivals, log };
-        results.push(await one.run(bench));
+        const result = await one.run(bench);
+        results.push(result);
+        log(caseTables(result));
+      } catch (error) {
+        // The others are not to be measured again because of it.
+        failed.push({ number: one.number, message: String(error) });
+        log(error instanceof Error ? (error.stack ?? error.message) : String(error));
       } finally {
         await receiver.stop();
       }
@@ -48,6 +56,7 @@ export async function runBench({ cases, scale, rounds, rivals, log }: BenchOptio
       scale,
       rounds: rounds ?? roundsOf[scale],
       cases: results,
+      failed,
     };
   } finally {
     await cluster.stop();

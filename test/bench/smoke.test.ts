@@ -1,9 +1,16 @@
 /** Every benchmark in its smallest size: that it runs, loses nothing (it throws when a row is missing) and yields figures. */
+import { readFileSync } from 'node:fs';
 import { describe, expect, inject, it } from 'vitest';
 import { cases } from '../../bench/cases/index.ts';
+import { chart } from '../../bench/support/chart.ts';
+import type { Report } from '../../bench/support/result.ts';
 import { rivalsInstalled } from '../../bench/support/rivals.ts';
 import { runBench } from '../../bench/support/run-bench.ts';
 import { terminalTable } from '../../bench/support/tables.ts';
+import { reportFile, withFigures } from '../../bench/support/write.ts';
+
+const docs = new URL('../../docs/', import.meta.url);
+const readDocs = (file: string) => readFileSync(new URL(file, docs), 'utf8');
 
 describe('in its smallest size', () => {
   it.each(cases.map((one) => [one.number, one.title, one] as const))(
@@ -20,6 +27,7 @@ describe('in its smallest size', () => {
         log: (line: string) => log.push(line),
       } as const;
       const report = await runBench({ ...options, cases: [one] });
+      expect(report.failed).toEqual([]);
       const [result] = report.cases;
       expect(result?.figures.length, 'figures').toBeGreaterThan(0);
       for (const { name, what, samples } of result?.figures ?? []) {
@@ -30,4 +38,14 @@ describe('in its smallest size', () => {
       expect(terminalTable(report)).toContain(one.title);
     },
   );
+});
+
+describe('docs/performance.md and its chart', () => {
+  const report: Report = JSON.parse(readFileSync(reportFile, 'utf8'));
+
+  it('show what docs/performance.json has: else npm run bench:docs', () => {
+    const page = readDocs('performance.md');
+    expect(withFigures(page, report)).toBe(page);
+    expect(chart(report)).toBe(readDocs('performance.svg'));
+  });
 });
