@@ -5,7 +5,7 @@ import { monotonicMs, range, sleep } from '../support/figures.ts';
 import { columns, rowsSql } from '../support/orders.ts';
 import { requireAll, secret } from '../support/receiver.ts';
 import { Samples } from '../support/result.ts';
-import { apply, type Rules, startSidecar } from '../support/sidecar.ts';
+import { type Rules, startSidecar } from '../support/sidecar.ts';
 
 const inFlight = 100;
 const what = 'a backlog shared out';
@@ -48,7 +48,6 @@ async function drained(bench: Bench, database: BenchDatabase, count: number, row
     ),
   };
   await database.query(`create table public.orders (${columns})`);
-  await apply(rules);
   const sidecar = await startSidecar(rules);
   const { arrivals } = bench.receiver.expect(rows);
   await database.query(
