@@ -6,6 +6,9 @@ import { runBench } from './support/run-bench.ts';
 import { terminalTable } from './support/tables.ts';
 import { writeDocs, writeResults } from './support/write.ts';
 
+// So that what runs on 'exit' ends the processes that were started.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(130));
+
 const { values } = parseArgs({
   options: {
     only: { type: 'string' },

@@ -53,6 +53,7 @@ export function ours(database: BenchDatabase): Contender {
     },
     backlog: async (rows) => {
       await database.query(`truncate public.orders, observers.events, observers.deliveries, observers.attempts`);
+      if (rows === 0) return;
       await database.query(`insert into public.orders ${rowsSql}`, [1, rows]);
       await database.query('vacuum analyze observers.events, observers.deliveries');
     },

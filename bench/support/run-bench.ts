@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { cpus, loadavg, totalmem } from 'node:os';
 import type { Bench, BenchCase } from './bench.ts';
+import { killChildren } from './child.ts';
 import { startCluster } from './cluster.ts';
 import { Receiver } from './receiver.ts';
 import type { CaseResult, Report, Scale } from './result.ts';
@@ -42,6 +43,7 @@ export async function runBench({ cases, scale, rounds, rivals, log }: BenchOptio
         log(error instanceof Error ? (error.stack ?? error.message) : String(error));
       } finally {
         await receiver.stop();
+        killChildren();
       }
       log(`   ${Math.round((performance.now() - began) / 1_000)} s`);
     }

@@ -35,8 +35,10 @@ async function byPgbench(program: string, url: string, sql: string, clients: num
   const { stdout } = await run(program, ['--no-vacuum', '--protocol=prepared', ...size, '--file', script, url]);
   await rm(folder, { recursive: true });
   const rate = Number(/^tps = ([\d.]+)/m.exec(stdout)?.[1]);
-  if (!Number.isFinite(rate)) throw new Error(`pgbench said no rate:\n${stdout}`);
-  return rate;
+  if (Number.isFinite(rate)) return rate;
+  // On a busy machine not one transaction may have ended in time.
+  if (seconds < 10) return byPgbench(program, url, sql, clients, seconds * 4);
+  throw new Error(`pgbench said no rate:\n${stdout}`);
 }
 
 async function byOurselves(url: string, sql: string, clients: number, seconds: number): Promise<number> {
