@@ -16,7 +16,7 @@ export const rivalsInstalled = (): boolean => existsSync(node) && existsSync(`${
 export async function installRivals(): Promise<void> {
   if (rivalsInstalled()) return;
   console.error('Installing the rivals in bench/rivals …');
-  // --allow-scripts: the package `node` fetches its binary in a script, and nothing else here has one that counts.
+  // The package `node` fetches its binary in a script.
   await run('npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts=false'], { cwd: folder });
 }
 
