@@ -3,7 +3,7 @@
 import { expect, test } from 'vitest';
 import { deltaQuery } from '../../src/transport/postgres/routing-sql.ts';
 import type { TestDatabase } from '../support/database.ts';
-import { connect, drain, hotRules, openRival, prepare } from './support.ts';
+import { connect, drain, hotRules, openRival, openSession, prepare, until } from './support.ts';
 
 test('200,000 uncommitted events cost a look nothing', async () => {
   const { database, rules } = await prepare(
@@ -31,6 +31,41 @@ test('200,000 uncommitted events cost a look nothing', async () => {
   await database.query('insert into public.hot values (0)');
   expect((await drain(session, rules)).map(({ key }) => key)).toEqual(['0']);
   await session.close();
+});
+
+test('a look that was planned while the log was empty does not read the log when it is full', async () => {
+  const { database, rules } = await prepare(
+    'reader_full',
+    'create table public.hot (id integer primary key, v integer not null default 0)',
+    hotRules(false),
+  );
+  // An analyze would have it planned anew.
+  await database.query(`do $$ declare part regclass; begin
+    for part in select inhrelid from pg_inherits where inhparent = 'observers.events'::regclass loop
+      execute format('alter table %s set (autovacuum_enabled = off)', part);
+    end loop; end $$`);
+  const session = await openSession(database.url);
+  // After five executions the plan is kept.
+  for (let id = 1; id <= 10; id++) {
+    await database.query(`insert into public.hot values (${id})`);
+    await drain(session, rules);
+  }
+  await database.query('select pg_stat_reset()');
+  await database.query('insert into public.hot select n from generate_series(11, 20000) n');
+  expect(await drain(session, rules)).toHaveLength(19_990);
+  await session.read();
+  // What it has read is in the statistics when its backend has ended.
+  await session.close();
+  await until('the backend is gone', async () => {
+    const { rows } = await database.query<{ left: string }>(
+      `select count(*) as left from pg_stat_activity where datname = current_database() and application_name like '%router%'`,
+    );
+    return rows[0]?.left === '0';
+  });
+  const { rows } = await database.query<{ name: string; rows: string }>(
+    `select relname as name, seq_tup_read as rows from pg_stat_user_tables where relname like 'events%' and seq_tup_read > 0`,
+  );
+  expect(rows).toEqual([]);
 });
 
 interface PlanNode {
