@@ -152,9 +152,9 @@ async function phase(world: World, name: string, work: () => Promise<void>): Pro
 }
 
 const questions: readonly ((world: World) => Promise<unknown>)[] = [
-  ({ client }) => client.query('select * from observers.status'),
+  ({ pool }) => pool.query('select * from observers.status'),
   ({ pool }) => readDatabaseStatus(pool),
-  ({ client }) => client.query("select * from observers.deliveries where state = 'ready' order by due_at limit 20"),
+  ({ pool }) => pool.query("select * from observers.deliveries where state = 'ready' order by due_at limit 20"),
 ];
 
 /** Asks now and then, as a person or a dashboard does. @returns the longest time each question took, milliseconds */
