@@ -21,11 +21,11 @@ import type {
   Settlement,
 } from '../../transport/contract.ts';
 import { StageLoop } from '../stage-loop.ts';
+import { AttemptsInFlight } from './attempts-in-flight.ts';
 import { ClaimsInHand } from './claims-in-hand.ts';
 import { DeliveryWorker } from './delivery-worker.ts';
-import type { DestinationLane, Turn } from './destination-lane.ts';
+import type { DestinationLane } from './destination-lane.ts';
 import { DestinationLanes } from './destination-lanes.ts';
-import { LargeEvents } from './large-events.ts';
 import { ReservedPlaces } from './reservation.ts';
 import { Settler } from './settler.ts';
 
@@ -61,21 +61,28 @@ export class Dispatcher {
   readonly #inHand: ClaimsInHand;
   readonly #worker: DeliveryWorker;
   readonly #lanes = new DestinationLanes();
-  readonly #large = new LargeEvents();
+  readonly #attempts: AttemptsInFlight;
   /** Counts the lives of the instance: a claim asked for in an earlier one belongs to others. */
   #life = 0;
   /** Counts looks at the queue and reasons for one: what an older look said is out of date. */
   #look = 0;
   /** The look at which the queue had less for a lane than it asked for. */
   readonly #emptyAt = new WeakMap<DestinationLane, number>();
-  #inFlight = 0;
-  #idle: (() => void) | null = null;
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
     this.#settler = new Settler({ ...options, onSettled: (settlements) => this.#settled(settlements) });
     this.#inHand = new ClaimsInHand({ ...options, onReleased: () => this.wake() }, performance.now());
     this.#worker = new DeliveryWorker({ ...options, settler: this.#settler, inHand: this.#inHand });
+    this.#attempts = new AttemptsInFlight({
+      ...options,
+      lanes: this.#lanes,
+      inHand: this.#inHand,
+      worker: this.#worker,
+      mayBegin: () => options.alive() && !this.#loop.stopping,
+      onRoom: (lane) => this.#roomIn(lane),
+      onBreaker: () => this.wake(),
+    });
     this.#loop = new StageLoop({
       name: 'deliver',
       round: () => this.#round(),
@@ -136,7 +143,7 @@ export class Dispatcher {
       // Of an earlier life: others have it, or will.
       accept: (claimed) => {
         if (arrived()) this.#accept(claimed);
-        this.#startWaiting();
+        this.#attempts.begin();
       },
       abandon: () => {
         if (arrived()) this.#inHand.reconcileSoon();
@@ -173,7 +180,7 @@ export class Dispatcher {
       .release(waiting, 0, 'this instance stops')
       .then(() => (waiting.length === 0 ? undefined : this.#options.onHandedBack?.()));
     const cutOff = setTimeout(() => this.#worker.cancel(), timeoutMs);
-    await within(timeoutMs + lastWordsMs, this.#attemptsEnded());
+    await within(timeoutMs + lastWordsMs, this.#attempts.ended());
     clearTimeout(cutOff);
     await within(lastWordsMs, Promise.all([this.#settler.flush(), stopped, handedBack]));
     this.#settler.abandon();
@@ -184,7 +191,7 @@ export class Dispatcher {
     const { alive, queue } = this.#options;
     if (!alive() || this.#settler.backlog > settlementBacklog) return heldUpMs;
     await this.#inHand.reconcile(performance.now());
-    this.#startWaiting();
+    this.#attempts.begin();
     // One moment for asking and for resting: between two, a limit may let something through that neither sees.
     const asking = performance.now();
     const wanted = this.#wishes(asking);
@@ -197,7 +204,7 @@ export class Dispatcher {
     const lacking = lackingOf(wanted, batch.claimed);
     for (const lane of this.#lanes) if ((lacking.get(lane.destination.name) ?? 0) > 0) this.#emptyAt.set(lane, look);
     this.#accept(batch.claimed);
-    this.#startWaiting();
+    this.#attempts.begin();
     const now = performance.now();
     return this.#mayHaveMore(lacking, now) ? 0 : this.#restMs(batch.nextDueMs, now);
   }
@@ -230,7 +237,7 @@ export class Dispatcher {
     for (const lane of this.#lanes) {
       const waitMs = lane.waitMs(now);
       if (waitMs > 0) restMs = Math.min(restMs, waitMs);
-      this.#announceBreaker(lane, now);
+      this.#attempts.announceBreaker(lane, now);
     }
     return restMs;
   }
@@ -246,56 +253,11 @@ export class Dispatcher {
     void this.#inHand.release(strangers, 0, 'the rules changed, or this instance stops');
   }
 
-  #startWaiting(): void {
-    for (const lane of this.#lanes) this.#startLane(lane);
-  }
-
-  #startLane(lane: DestinationLane): void {
-    if (lane.waiting === 0 || this.#loop.stopping || !this.#options.alive()) return;
-    const now = performance.now();
-    for (let turn = this.#nextTurn(lane, now); turn !== null; turn = this.#nextTurn(lane, now)) {
-      this.#inFlight += 1;
-      this.#large.started(lane, turn.claimed);
-      void this.#deliver(lane, turn);
-    }
-  }
-
-  #nextTurn(lane: DestinationLane, now: number): Turn | null {
-    // Asked before each: a process that is stopped in the middle of this must not begin the rest when it wakes.
-    if (!this.#options.alive()) return null;
-    return lane.head !== undefined && this.#large.permits(lane, lane.head) ? lane.next(now) : null;
-  }
-
-  /** One delivery, from claim to outcome. Never rejects. */
-  async #deliver(lane: DestinationLane, turn: Turn): Promise<void> {
-    let failed: boolean | null = null;
-    try {
-      failed = await this.#worker.perform(turn.claimed, lane, (one) => !this.#lanes.includes(one));
-    } catch (error) {
-      // The event could not be loaded, or nobody could say whose rules are the newest: the claim goes back.
-      if (!this.#options.isTransient(error)) {
-        this.#options.telemetry({ type: 'stage.failed', stage: 'deliver', error });
-      }
-      await this.#inHand.release([turn.claimed], 1_000, 'the event could not be loaded');
-    } finally {
-      this.#finished(lane, turn, failed);
-    }
-  }
-
-  #finished(lane: DestinationLane, turn: Turn, failed: boolean | null): void {
-    const now = performance.now();
-    lane.finished(turn, failed, now);
-    this.#large.finished(lane, turn.claimed);
-    this.#inFlight -= 1;
-    if (this.#inFlight === 0) this.#idle?.();
-    this.#announceBreaker(lane, now);
-    // A large one makes room for those of all lanes.
-    if (turn.claimed.event === null) this.#startWaiting();
-    else this.#startLane(lane);
-    // Free places are no reason to ask again when there was nothing for them: a claim for every outcome of a quiet system.
+  /** Free places are no reason to ask again when there was nothing for them: a claim for every outcome of a quiet system. */
+  #roomIn(lane: DestinationLane): void {
     const empty = this.#emptyAt.get(lane) === this.#look;
     // Not alive: what waits here could not begin, and the loop looks after it.
-    if ((!empty && lane.wanted(now) > 0) || !this.#options.alive()) this.wake();
+    if ((!empty && lane.wanted(performance.now()) > 0) || !this.#options.alive()) this.wake();
   }
 
   #settled(settlements: readonly Settlement[]): void {
@@ -305,26 +267,10 @@ export class Dispatcher {
     if (settlements.some(({ kind, delivery }) => kind === 'retry' || freed(delivery))) this.wake();
   }
 
-  #announceBreaker(lane: DestinationLane, now: number): void {
-    const state = lane.breakerChange(now);
-    if (state === null) return;
-    this.#options.telemetry({ type: 'breaker.changed', destination: lane.destination.name, state });
-    // What waits in memory goes back: an open breaker holds nothing.
-    if (state === 'open') void this.#inHand.release(lane.drain(), 0, 'the circuit breaker opened');
-    this.wake();
-  }
-
   async #retire(lane: DestinationLane): Promise<void> {
     await this.#inHand.release(lane.drain(), 0, 'the rules changed');
     // Attempts in flight end on the old client.
     await lane.client.close();
-  }
-
-  #attemptsEnded(): Promise<void> {
-    if (this.#inFlight === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#idle = resolve;
-    });
   }
 }
 

@@ -1,0 +1,100 @@
+import type { Telemetry } from '../../domain/telemetry.ts';
+import type { ClaimsInHand } from './claims-in-hand.ts';
+import type { DeliveryWorker } from './delivery-worker.ts';
+import type { DestinationLane, Turn } from './destination-lane.ts';
+import type { DestinationLanes } from './destination-lanes.ts';
+import { LargeEvents } from './large-events.ts';
+
+export interface AttemptsInFlightOptions {
+  readonly lanes: DestinationLanes;
+  readonly inHand: ClaimsInHand;
+  readonly worker: DeliveryWorker;
+  /** False while nothing may start: this instance stops, or may have been declared dead. */
+  readonly mayBegin: () => boolean;
+  /** A lane has a free place and nothing that waits for it. */
+  readonly onRoom: (lane: DestinationLane) => void;
+  /** What may be claimed changed. */
+  readonly onBreaker: () => void;
+  readonly telemetry: Telemetry;
+  readonly isTransient: (error: unknown) => boolean;
+}
+
+/** Begins what waits in the lanes as their places, limits and the memory for large events permit, and follows it to its end. */
+export class AttemptsInFlight {
+  readonly #options: AttemptsInFlightOptions;
+  readonly #large = new LargeEvents();
+  #count = 0;
+  #whenNone: (() => void) | null = null;
+
+  constructor(options: AttemptsInFlightOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when none is left. */
+  ended(): Promise<void> {
+    if (this.#count === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#whenNone = resolve;
+    });
+  }
+
+  /** In every lane. */
+  begin(): void {
+    for (const lane of this.#options.lanes) this.#beginIn(lane);
+  }
+
+  #beginIn(lane: DestinationLane): void {
+    if (lane.waiting === 0) return;
+    const now = performance.now();
+    for (let turn = this.#nextTurn(lane, now); turn !== null; turn = this.#nextTurn(lane, now)) {
+      this.#count += 1;
+      this.#large.started(lane, turn.claimed);
+      void this.#deliver(lane, turn);
+    }
+  }
+
+  #nextTurn(lane: DestinationLane, now: number): Turn | null {
+    // Asked before each: a process that is stopped in the middle of this must not begin the rest when it wakes.
+    if (!this.#options.mayBegin()) return null;
+    return lane.head !== undefined && this.#large.permits(lane, lane.head) ? lane.next(now) : null;
+  }
+
+  /** One delivery, from claim to outcome. Never rejects. */
+  async #deliver(lane: DestinationLane, turn: Turn): Promise<void> {
+    let failed: boolean | null = null;
+    try {
+      failed = await this.#options.worker.perform(turn.claimed, lane, (one) => !this.#options.lanes.includes(one));
+    } catch (error) {
+      // The event could not be loaded, or nobody could say whose rules are the newest: the claim goes back.
+      if (!this.#options.isTransient(error)) {
+        this.#options.telemetry({ type: 'stage.failed', stage: 'deliver', error });
+      }
+      await this.#options.inHand.release([turn.claimed], 1_000, 'the event could not be loaded');
+    } finally {
+      this.#finished(lane, turn, failed);
+    }
+  }
+
+  #finished(lane: DestinationLane, turn: Turn, failed: boolean | null): void {
+    const now = performance.now();
+    lane.finished(turn, failed, now);
+    this.#large.finished(lane, turn.claimed);
+    this.#count -= 1;
+    if (this.#count === 0) this.#whenNone?.();
+    this.announceBreaker(lane, now);
+    // A large one makes room for those of all lanes.
+    if (turn.claimed.event === null) this.begin();
+    else this.#beginIn(lane);
+    this.#options.onRoom(lane);
+  }
+
+  /** Says so when its breaker is in another state than at the last call. */
+  announceBreaker(lane: DestinationLane, now: number): void {
+    const state = lane.breakerChange(now);
+    if (state === null) return;
+    this.#options.telemetry({ type: 'breaker.changed', destination: lane.destination.name, state });
+    // What waits in memory goes back: an open breaker holds nothing.
+    if (state === 'open') void this.#options.inHand.release(lane.drain(), 0, 'the circuit breaker opened');
+    this.#options.onBreaker();
+  }
+}
