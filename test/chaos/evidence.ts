@@ -6,6 +6,7 @@ import type { Cluster } from './cluster.ts';
 import type { Observer, Source } from './observers.ts';
 import { type Change, canonical, deliveryName, digestOf, parseExactly } from './workload/change.ts';
 
+/** Ordered by the column, qualified: a bare name means the text that is selected under it, and `10` comes before `9`. */
 const page = 20_000;
 
 interface CommittedRow {
@@ -30,7 +31,7 @@ export async function readExpected(
   for (let after = '0'; ; ) {
     const { rows } = await cluster.query<CommittedRow>(
       `select op::text, mark::text, source, operation, key, tenant, old::text, new::text, payload::text
-       from chaos.committed where op > $1 order by op limit ${page}`,
+       from chaos.committed c where c.op > $1 order by c.op limit ${page}`,
       [after],
     );
     for (const row of rows) expected.push(...deliveriesOf(toChange(row), observers));
@@ -95,7 +96,7 @@ export async function readSettlements(
   for (let after = '0'; ; ) {
     const { rows } = await cluster.query<SettledRow>(
       `select n::text, event_uid::text, observer, action, (extract(epoch from at) * 1000)::float8 as at
-       from chaos.settled where n > $1 order by n limit ${page}`,
+       from chaos.settled s where s.n > $1 order by s.n limit ${page}`,
       [after],
     );
     for (const { event_uid, observer, action, at } of rows) {
