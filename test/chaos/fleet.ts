@@ -54,8 +54,12 @@ export class Fleet {
   async kill(instance: Instance): Promise<void> {
     const routed = this.#routedBeforeOthers(instance);
     // Late ones, too: what it had written to a socket arrives after its death.
-    await this.#faults.during({ kind: 'kill', permits: 'late repeats', instance: instance.number, routed }, () =>
-      instance.end('SIGKILL'),
+    await this.#faults.during(
+      { kind: 'kill', permits: 'late repeats', instance: instance.number, routed },
+      async () => {
+        await instance.end('SIGKILL');
+        await socketsRead();
+      },
     );
     this.#kills += 1;
     instance.start();
@@ -121,4 +125,12 @@ export class Fleet {
     const silentMs = Number(/(\d+) ms/.exec(message)?.[1] ?? 0);
     this.#faults.add({ kind: 'silence', permits: 'late repeats', instance, startAt: at - silentMs, endAt: at });
   }
+}
+
+/**
+ * What a dead process had written is in the sockets of this one, and counts as of the fault: on a busy machine it is read
+ * 0.1 s after the death. Turns of the event loop, each of which reads what is there; not a time, which is never long enough.
+ */
+async function socketsRead(): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
