@@ -113,10 +113,10 @@ end
 `;
 }
 
-/** The same protocol as observers.wake(), in place. */
-const routerAwakeSql = `pg_try_advisory_xact_lock_shared(${lockClass}, ${locks.routerAsleep})`;
+/** The same protocol as observers.wake(), in place: a router that is awake need not be told, and a full queue would fail the commit. */
+const mayNotifySql = `not pg_try_advisory_xact_lock_shared(${lockClass}, ${locks.routerAsleep}) and pg_notification_queue_usage() < 0.5`;
 const notifySql = `perform pg_notify('${wakeChannel}', '');`;
-const wakeSql = `if not ${routerAwakeSql} then\n    ${notifySql}\n  end if;`;
+const wakeSql = `if ${mayNotifySql} then\n    ${notifySql}\n  end if;`;
 const quiet = '-- notify: false, so that writers may PREPARE TRANSACTION; the next poll finds the event';
 
 /**
@@ -126,7 +126,7 @@ const quiet = '-- notify: false, so that writers may PREPARE TRANSACTION; the ne
 function rowsBody(source: TableSource, operation: RowOperation, table: TableShape): string {
   const { unfitting } = pairsOf(source, operation, table);
   const wake = source.notify
-    ? `if (found or pgo_written > 0) and not ${routerAwakeSql} then\n    ${notifySql}\n  end if;`
+    ? `if (found or pgo_written > 0) and ${mayNotifySql} then\n    ${notifySql}\n  end if;`
     : quiet;
   return `
 ${header(source, operation)}
