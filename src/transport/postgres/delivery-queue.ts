@@ -67,6 +67,9 @@ export const deliveryColumns = `
  * One statement for all destinations. It runs on the claim pool, whose commits don't wait for the disk: a claim that a
  * crash of the server forgets is a delivery that was in flight, and such a one may repeat under the same id anyway. What
  * it refers to is on disk, because the routing commit before it did wait.
+ *
+ * No subselect over events in a list of columns: PostgreSQL 18 (up to 18.4 at least) crashes when a row turns out to be
+ * locked by another claim and the same statement has a subplan over a partitioned table. Joins don't.
  */
 const claimQuery = `
 with wish as (select * from unnest($1::text[], $2::int[]) as w(destination, slots)),
@@ -93,17 +96,28 @@ due as (
     order by o.due_at limit 1
   ) n
 )
-select due.next_due_ms, ${deliveryColumns}, e.*,
-  case when e.event_id is null then coalesce(
-    (select ${eventBytes('e')} from observers.events e where d.dead_letter_id is null and e.id = d.event_id and e.created_at = d.event_at),
-    (select ${bytesOf('k.event')} from observers.dead_letters k where k.id = d.dead_letter_id))::float8 end as large_bytes
+select due.next_due_ms, ${deliveryColumns}, e.*
 from due left join d on true
 left join lateral (
-  select ${eventColumns('e')} from observers.events e
-  where d.dead_letter_id is null and e.id = d.event_id and e.created_at = d.event_at and ${eventBytes('e')} <= $4
+  select ${eventColumns('e')}, e.large_bytes from (
+    select f.id, f.uid, f.source, f.operation, f.table_schema, f.table_name, f.key, f.tenant, f.context, f.created_at,
+           ${['old', 'new', 'payload'].map((image) => `case when f.bytes <= $4 then f.${image} end as ${image}`).join(', ')},
+           case when f.bytes > $4 then f.bytes end as large_bytes
+    from (
+      select e.*, ${eventBytes('e')} as bytes from observers.events e
+      where d.dead_letter_id is null and e.id = d.event_id and e.created_at = d.event_at
+      -- So that the size is computed once.
+      offset 0
+    ) f
+  ) e
   union all
-  select ${keptEventColumns('k')} from observers.dead_letters k
-  where k.id = d.dead_letter_id and ${bytesOf('k.event')} <= $4
+  select ${keptEventColumns('k')}, k.large_bytes from (
+    select f.event_id, f.event_uid, case when f.bytes <= $4 then f.event end as event, case when f.bytes > $4 then f.bytes end as large_bytes
+    from (
+      select k.*, ${bytesOf('k.event')} as bytes from observers.dead_letters k where k.id = d.dead_letter_id
+      offset 0
+    ) f
+  ) k
 ) e on true
 order by d.id`;
 
@@ -128,7 +142,8 @@ async function claim(
 
 function toClaimed(row: ClaimRow): ClaimedDelivery {
   const delivery = toDelivery(row);
-  if (row.event_id === null) return { delivery, event: null, bytes: Math.max(1, row.large_bytes ?? 0) };
+  if (row.event_id === null || row.large_bytes !== null)
+    return { delivery, event: null, bytes: Math.max(1, row.large_bytes ?? 0) };
   const event = toEventRecord(row);
   return { delivery, event, bytes: bytesInMemory(event) };
 }
