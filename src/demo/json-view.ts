@@ -26,7 +26,9 @@ export function jsonView(write: Write): View {
   };
   return {
     telemetry,
-    header: (title, facts) => put('demo', { title, ...Object.fromEntries(facts) }),
+    // Facts for programs; how to look and how to end it are for people.
+    header: (title, facts) =>
+      put('demo', { title, ...Object.fromEntries(facts.filter(([label]) => /^[a-z]+$/.test(label))) }),
     step: (_tone, text) => put('story', { text }),
     remark: (text) => put('remark', { text }),
     flush: () => {},

@@ -61,7 +61,11 @@ export const idGreaterThanLast: Mutation = {
       find: 'coalesce($2::pg_snapshot, pg_current_snapshot())',
       replace: 'case when $2::pg_snapshot is null then pg_current_snapshot() else pg_current_snapshot() end',
     },
-    { file: session, find: 'if (ids.length === 0 && !pending.more)', replace: 'if (false)' },
+    {
+      file: 'transport/postgres/delta.js',
+      find: 'return this.#taken === this.#found.ids.length && !this.#found.more;',
+      replace: 'return false;',
+    },
     {
       file: session,
       find: "this.#checkpoint = { snapshot: reached, target: null, afterId: '0', version };",
