@@ -1,7 +1,7 @@
 import type { ErrorObject } from 'ajv';
 import { childOf } from './document.ts';
+import { kindNames, kinds } from './kinds/index.ts';
 import { tableKeys } from './schema.ts';
-import { actionKeys } from './schema-delivery.ts';
 import { didYouMean, listed } from './suggestions.ts';
 import { unsupportedKeys } from './unsupported.ts';
 import { shortened } from './variables.ts';
@@ -51,9 +51,8 @@ export function misplacedKey(path: readonly string[], parent: unknown): Told {
     const kind = childOf(parent, 'channel') === undefined ? 'topic' : 'channel';
     return [`\`${key}\` is for tables, and this is a ${kind} source`, 'remove it'];
   }
-  const kinds = Object.entries(actionKeys);
-  const owners = kinds.filter(([, keys]) => Object.hasOwn(keys, key)).map(([kind]) => kind);
-  const actual = kinds.map(([kind]) => kind).find((kind) => childOf(parent, kind) !== undefined) ?? 'different';
+  const owners = kindNames.filter((kind) => Object.hasOwn(kinds[kind].actionKeys, key));
+  const actual = kindNames.find((kind) => childOf(parent, kind) !== undefined) ?? 'different';
   return [`\`${key}\` is for ${owners.join(' and ')} actions, and this is a ${actual} action`, 'remove it'];
 }
 

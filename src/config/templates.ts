@@ -1,10 +1,10 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${…} is the format's own syntax here
 import { childOf, type WrittenDocument } from './document.ts';
+import { kindNames, kinds } from './kinds/index.ts';
 import { type Path, pointerOf } from './pointer.ts';
 import type { Problems } from './problems.ts';
-import { actionKeys } from './schema-delivery.ts';
 
-const evaluated: ReadonlySet<string> = new Set(Object.values(actionKeys).flatMap((keys) => Object.keys(keys)));
+const evaluated: ReadonlySet<string> = new Set(kindNames.flatMap((kind) => Object.keys(kinds[kind].actionKeys)));
 
 /** Refuses `${{ }}` where nothing evaluates it: it would be sent, or connected to, as it stands. */
 export function refuseStrayTemplates(document: WrittenDocument, problems: Problems): void {

@@ -1,0 +1,30 @@
+import type { Action, Destination, DestinationKind } from '../../domain/rules.ts';
+import type { Delivery } from '../delivery.ts';
+import type { Field } from '../field.ts';
+import type { JsonSchema } from '../schema-values.ts';
+
+/** What a kind of destination adds to what all destinations have. */
+export type OwnDestination<D extends Destination = Destination> = D extends Destination
+  ? Omit<D, 'name' | 'position' | keyof Delivery>
+  : never;
+
+/** What a kind of action adds to what all actions have. */
+export type OwnAction<A extends Action = Action> = A extends Action
+  ? Omit<A, 'name' | 'position' | 'destination' | 'timeoutMs' | 'retry'>
+  : never;
+
+/** How a kind of destination, and the actions that name one, are written in the file. */
+export interface Kind<K extends DestinationKind = DestinationKind> {
+  readonly kind: K;
+  /** What stands under the kind's key in a destination. */
+  readonly destinationSchema: JsonSchema;
+  /** What stands at the kind's key in an action: the reference to a destination. */
+  readonly reference: JsonSchema;
+  /** Further keys of its actions, in the order in which messages name them. */
+  readonly actionKeys: JsonSchema;
+  /** What its actions ask for beyond that, as keywords of a schema. */
+  readonly actionRules: JsonSchema;
+  readDestination(field: Field): OwnDestination<Extract<Destination, { kind: K }>>;
+  /** @param destination null when the file names one that isn't there, which has been reported */
+  readAction(field: Field, destination: Destination | null): OwnAction<Extract<Action, { kind: K }>>;
+}
