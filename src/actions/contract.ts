@@ -27,10 +27,26 @@ export interface DestinationClient<A extends Action = Action, Request = unknown>
    * After it settles, nothing of the attempt is left running (body drained or connection destroyed).
    */
   send(request: Request, attempt: AttemptContext): Promise<Outcome>;
+  /**
+   * What this attempt shares with others beyond its own event; null, or no such method: nothing, which costs nothing. The note
+   * of that name is read before `send`, and an outcome with a `note` writes it.
+   */
+  noteOf?(request: Request): NoteKey | null;
   /** For the dead letter: what was to be sent, as a JSON-serializable value without secrets. */
   describe(request: Request): unknown;
   /** Closes idle connections; idempotent. */
   close(): Promise<void>;
+}
+
+/** A place for a note, durable and written together with the outcome. */
+export interface NoteKey {
+  /**
+   * - `delivery`: for the retries and replays of one delivery
+   * - `destination`: for all deliveries to this destination that name the key. While there is no note, one of them at a time is
+   *   sent, and the others wait in the queue: whoever goes on without a note is the first, and may leave it.
+   */
+  readonly of: 'delivery' | 'destination';
+  readonly key: string;
 }
 
 export interface AttemptContext {
@@ -40,4 +56,6 @@ export interface AttemptContext {
   readonly timeoutMs: number;
   /** From 1. */
   readonly number: number;
+  /** The note of the request's `NoteKey`; undefined or null when there is none. */
+  readonly note?: unknown;
 }

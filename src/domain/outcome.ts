@@ -9,6 +9,11 @@ interface Reply {
   readonly status: number | null;
   /** The beginning of what the receiver answered, at most 2 KiB of valid UTF-8. */
   readonly responseExcerpt: string | null;
+  /**
+   * What later attempts are to know, as a JSON value under the request's `NoteKey`; null: what is noted there is void. Absent:
+   * it stays as it is.
+   */
+  readonly note?: unknown;
 }
 
 export interface Delivered extends Reply {

@@ -149,6 +149,11 @@ export interface DeliveryQueue {
   claim(wanted: readonly ClaimWish[], memoryBytes?: number): Promise<ClaimedBatch>;
   /** Events too large to come along with their claim. */
   loadEvent(delivery: Delivery): Promise<EventRecord | null>;
+  /**
+   * Reads a note. A `shared` one that is missing is this delivery's to leave from now on, until its claim ends.
+   * @returns `busy` when another delivery is about to leave it; otherwise its value, null for none
+   */
+  openNote(delivery: Delivery, name: NoteName): Promise<OpenedNote>;
   /** @returns ids of the deliveries that were settled; the others had been taken over by another instance */
   settle(settlements: readonly Settlement[]): Promise<ReadonlySet<string>>;
   /** Hands claims back unattempted, due after `delayMs` at the earliest. @returns how many */
@@ -156,6 +161,15 @@ export interface DeliveryQueue {
   /** Hands back whatever this instance has claimed save these: what it doesn't know of, or on shutdown all. @returns how many */
   releaseUnknown(held: readonly string[]): Promise<number>;
 }
+
+/** Names a note of the delivery's destination. */
+export interface NoteName {
+  readonly key: string;
+  /** false: it is this delivery's own. */
+  readonly shared: boolean;
+}
+
+export type OpenedNote = { readonly busy: true } | { readonly busy: false; readonly value: unknown };
 
 export interface ClaimWish {
   readonly destination: string;
@@ -196,14 +210,16 @@ export interface Settlement {
   readonly holdsLane: boolean;
   /** Whether the history keeps this attempt. */
   readonly keepAttempt: boolean;
+  /** Written in the same transaction; null or absent: none. A value of null removes the note. */
+  readonly note?: (NoteName & { readonly value: unknown }) | null;
 }
 
 /**
- * Delivered, and nobody waits for it: neither a lane nor a dead letter. Most outcomes are, and a batch of nothing else
+ * Delivered, and nobody waits for it: neither a lane nor a dead letter, nor a reader of its note. Most outcomes are, and a batch of nothing else
  * takes a statement half as dear.
  */
-export function isPlain({ kind, delivery }: Settlement): boolean {
-  return kind === 'delivered' && delivery.orderingKey === null && delivery.deadLetterId === null;
+export function isPlain({ kind, delivery, note }: Settlement): boolean {
+  return kind === 'delivered' && delivery.orderingKey === null && delivery.deadLetterId === null && !note;
 }
 
 // --------------------------------------------------------------------------------------------------- recover

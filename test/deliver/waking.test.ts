@@ -38,6 +38,7 @@ test('a process stopped while it begins several deliveries begins no other one w
       looks += 1;
       return { claimed: looks === 1 ? [1, 2, 3, 4, 5].map(claimed) : [], nextDueMs: null };
     },
+    openNote: async () => ({ busy: false, value: null }),
     loadEvent: ({ id }) => {
       begun.push(id);
       // Stopped right here, and awake again after its timeout.

@@ -1,4 +1,4 @@
-import type { DestinationClient } from '../../actions/contract.ts';
+import type { DestinationClient, NoteKey } from '../../actions/contract.ts';
 import { Deadline } from '../../actions/deadline.ts';
 import { type Delivery, messageId } from '../../domain/delivery.ts';
 import type { EventRecord } from '../../domain/event.ts';
@@ -7,17 +7,22 @@ import type { Outcome } from '../../domain/outcome.ts';
 import { retryDelayMs } from '../../domain/retry.ts';
 import type { Action } from '../../domain/rules.ts';
 import { createScope } from '../../expression/index.ts';
-import type { Settlement } from '../../transport/contract.ts';
+import type { NoteName, OpenedNote, Settlement } from '../../transport/contract.ts';
 import type { Cancellation } from './cancellation.ts';
 
-/** One attempt: render, send, and say what is to become of the delivery. Never throws. */
+/**
+ * One attempt: render, send, and say what is to become of the delivery. `busy`: another delivery is about to leave the note that
+ * this one needs.
+ * @throws only what `openNote` throws
+ */
 export async function attempt(
   delivery: Delivery,
   event: EventRecord,
   action: Action,
   client: DestinationClient,
   cancellation: Cancellation,
-): Promise<Settlement | 'cancelled'> {
+  openNote: (delivery: Delivery, name: NoteName) => Promise<OpenedNote>,
+): Promise<Settlement | 'cancelled' | 'busy'> {
   const startedAt = performance.now();
   const made = delivery.attempts + 1;
   let request: unknown;
@@ -26,7 +31,10 @@ export async function attempt(
   } catch (error) {
     return fault(delivery, action, error, startedAt);
   }
-  const outcome = await send(client, request, action.timeoutMs, made, cancellation);
+  const name = noteName(client.noteOf?.(request) ?? null);
+  const opened = name === null || isFirst(delivery, name) ? noNote : await openNote(delivery, name);
+  if (opened.busy) return 'busy';
+  const outcome = await send(client, request, action.timeoutMs, made, opened.value, cancellation);
   // A shutdown cut it off: not the receiver's failure, so it costs no attempt.
   if (outcome.kind !== 'delivered' && cancellation.cancelled) return 'cancelled';
   const failed = outcome.kind !== 'delivered';
@@ -46,8 +54,18 @@ export async function attempt(
     request: kind === 'dead' ? describe(client, request) : undefined,
     holdsLane: false,
     keepAttempt: true,
+    note: name === null || outcome.note === undefined ? null : { ...name, value: outcome.note },
   };
 }
+
+const noNote: OpenedNote = { busy: false, value: null };
+
+const noteName = (note: NoteKey | null): NoteName | null =>
+  note === null ? null : { key: note.key, shared: note.of === 'destination' };
+
+/** Of its own note, a first attempt knows that there is none. */
+const isFirst = ({ attempts, deadLetterId }: Delivery, { shared }: NoteName) =>
+  !shared && attempts === 0 && deadLetterId === null;
 
 const retryAfterMs = (outcome: Outcome) => (outcome.kind === 'retry' ? outcome.retryAfterMs : null);
 
@@ -56,12 +74,13 @@ async function send(
   request: unknown,
   timeoutMs: number,
   number: number,
+  note: unknown,
   cancellation: Cancellation,
 ): Promise<Outcome> {
   const deadline = new Deadline(timeoutMs);
   cancellation.add(deadline);
   try {
-    return await client.send(request, { deadline, timeoutMs, number });
+    return await client.send(request, { deadline, timeoutMs, number, note });
   } catch (error) {
     // The contract says it never throws; if it does, the delivery must not vanish with it.
     const message = error instanceof Error ? error.message : String(error);

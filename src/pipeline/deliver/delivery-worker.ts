@@ -23,11 +23,14 @@ export interface DeliveryWorkerOptions {
 
 /** A delivery of a rule this process doesn't know: how long it stays with the others. */
 const unknownRuleDelayMs = 2_000;
+/** A delivery whose note another one is about to leave: about as long as an attempt takes. */
+const busyNoteDelayMs = 250;
 
 /** One claimed delivery, from its rule to its outcome: attempted, buried without an attempt, or handed back. */
 export class DeliveryWorker {
   readonly #options: DeliveryWorkerOptions;
   readonly #cancellation = new Cancellation();
+  readonly #openNote: DeliveryQueue['openNote'] = (delivery, name) => this.#options.queue().openNote(delivery, name);
   #actions = new Map<string, Action>();
   /** Observers whose dead hold their lane. */
   #blocking: ReadonlySet<string> = new Set();
@@ -75,8 +78,12 @@ export class DeliveryWorker {
       await this.#options.inHand.release([claimed], 0, 'the rules changed');
       return null;
     }
-    const outcome = await attempt(delivery, event, action, lane.client, this.#cancellation);
+    const outcome = await attempt(delivery, event, action, lane.client, this.#cancellation, this.#openNote);
     if (outcome === 'cancelled') return null;
+    if (outcome === 'busy') {
+      await this.#options.inHand.release([claimed], busyNoteDelayMs, 'another delivery is about to leave its note');
+      return null;
+    }
     this.#settle(outcome, event);
     if (outcome.reason === 'engine_fault') return null;
     return outcome.kind === 'retry' || outcome.reason === 'exhausted';

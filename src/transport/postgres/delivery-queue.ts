@@ -20,6 +20,7 @@ import {
   toEventRecord,
 } from './event-row.ts';
 import { wakeChannel, wakeFor } from './locks.ts';
+import { openNote } from './notes.ts';
 import { newLease, settle } from './settlement.ts';
 
 /** Up to this one an event always comes along, however many are claimed: loading each by itself would cost more. */
@@ -36,6 +37,7 @@ export function createDeliveryQueue({ durable: pool, claims }: QueuePools, insta
   return {
     claim: (wanted, memoryBytes) => claim(claims, instance, wanted, memoryBytes),
     loadEvent: (delivery) => loadEvent(pool, delivery),
+    openNote: (delivery, name) => openNote(claims, delivery, name),
     settle: (settlements) => settle(pool, instance, settlements),
     release: (deliveries, delayMs) => release(pool, instance, deliveries, delayMs),
     releaseUnknown: (held) => releaseUnknown(pool, instance, held),

@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import { sqlState, withTransaction } from './connection.ts';
 import { lockClass, locks } from './locks.ts';
+import { trimNotes } from './notes.ts';
 
 /** More would cost every read of the log; when no sidecar runs for longer, the default partition catches the rest. */
 const daysAhead = 3;
@@ -30,6 +31,7 @@ export async function keepHouse(pool: pg.Pool, retention: RetentionPolicy, insta
     await pool.query('update observers.instances set housekept_at = now() where id = $1', [instance]);
   }
   await permitted(() => trimDedupeKeys(pool, retention), 'trim observers.dedupe_keys', refused);
+  await permitted(() => trimNotes(pool), 'trim observers.notes', refused);
   for (const partition of await expiredPartitions(pool, retention)) {
     const gone = await permitted(() => dropPartition(pool, partition), `drop ${partition.name}`, refused);
     if (gone === true) dropped.push(partition.name);

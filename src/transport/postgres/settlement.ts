@@ -7,6 +7,7 @@ import type pg from 'pg';
 import { isPlain, type Settlement } from '../contract.ts';
 import { digitsArray } from './array-literal.ts';
 import { withTransaction } from './connection.ts';
+import { noteColumns, noteSettling } from './notes.ts';
 
 /**
  * Random, not one more than the last: after a crash of the server forgot a claim, counting would give the next claim the
@@ -21,15 +22,19 @@ export async function settle(
 ): Promise<ReadonlySet<string>> {
   if (settlements.every(isPlain))
     return settled(await pool.query<{ id: string }>(plainSettlement(instance, settlements)));
-  const values = settlementColumns(instance, settlements);
+  const noted = settlements.some(({ note }) => note);
+  const values = [
+    ...settlementColumns(instance, settlements),
+    ...(noted ? noteColumns(settlements, storableJson) : []),
+  ];
   const inLanes = settlements.filter((s) => s.delivery.orderingKey !== null && s.kind !== 'retry');
   const replayed = settlements.filter((s) => s.kind !== 'retry').flatMap((s) => s.delivery.deadLetterId ?? []);
   if (inLanes.length === 0 && replayed.length === 0)
-    return settled(await pool.query<{ id: string }>({ name: 'settle', text: settleQuery(false), values }));
+    return settled(await pool.query<{ id: string }>({ ...settleStatement(false, noted), values }));
   // Lanes first, in a statement of their own: the settling one must see what a router queued while this waited for it.
   return withTransaction(pool, async (client) => {
     await lockLanes(client, inLanes, replayed);
-    return settled(await client.query<{ id: string }>({ name: 'settle_lanes', text: settleQuery(true), values }));
+    return settled(await client.query<{ id: string }>({ ...settleStatement(true, noted), values }));
   });
 }
 
@@ -132,7 +137,7 @@ function storableJson(json: string): string {
 }
 
 /** A dead letter that is replayed leaves with success, and stays with its newest failure otherwise. */
-const settleQuery = (lanes: boolean) => `
+const settleQuery = (more: string) => `
 with input as (
   select * from unnest($2::bigint[], $3::bigint[], $4::text[], $5::float8[], $6::real[], $7::float8[], $8::text[], $9::int[],
                        $10::text[], $11::text[], $12::text[], $13::jsonb[], $14::boolean[], $15::boolean[])
@@ -176,7 +181,7 @@ died_again as (
       response_excerpt = h.excerpt, request = coalesce(h.request, k.request), attempts = k.attempts + h.made, died_at = now()
   from held h where k.id = h.dead_letter_id and h.kind = 'dead'
 ),
-revived as (delete from observers.dead_letters k using held h where k.id = h.dead_letter_id and h.kind = 'delivered')${lanes ? laneSettling : ''}
+revived as (delete from observers.dead_letters k using held h where k.id = h.dead_letter_id and h.kind = 'delivered')${more}
 select id::text as id from held`;
 
 /**
@@ -207,3 +212,9 @@ promoted as (
   ) next
   where d.id = next.id and d.state = 'blocked'
 )`;
+
+/** Most outcomes need neither: a statement of its own for each case, prepared when it first comes up. */
+function settleStatement(lanes: boolean, notes: boolean): { readonly name: string; readonly text: string } {
+  const name = `settle${lanes ? '_lanes' : ''}${notes ? '_notes' : ''}`;
+  return { name, text: settleQuery(`${lanes ? laneSettling : ''}${notes ? noteSettling : ''}`) };
+}
