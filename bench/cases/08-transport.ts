@@ -136,5 +136,6 @@ const delivered = ({ delivery }: ClaimedDelivery): Settlement => ({
   responseExcerpt: null,
   request: undefined,
   keepAttempt: true,
+  hold: null,
   holdsLane: false,
 });

@@ -23,7 +23,8 @@ export interface DestinationClient<A extends Action = Action, Request = unknown>
    */
   render(action: A, scope: Scope, messageId: string): Request;
   /**
-   * One attempt. Never throws and never outlives the deadline: whatever happens is an Outcome, `timeout` included.
+   * One attempt. Never throws and never outlives the deadline: whatever happens is an Outcome, `timeout` included. It says
+   * what happened; whether that is a success, worth another try or final is the outcome policy's to say.
    * After it settles, nothing of the attempt is left running (body drained or connection destroyed).
    */
   send(request: Request, attempt: AttemptContext): Promise<Outcome>;

@@ -1,4 +1,4 @@
-import type { Delivered, Failure, Outcome, Rejected, Retryable } from '../domain/outcome.ts';
+import type { Failure, Outcome } from '../domain/outcome.ts';
 import type { AttemptContext } from './contract.ts';
 import type { NetworkFault } from './network-fault.ts';
 
@@ -8,10 +8,10 @@ export function timedOut(
   { timeoutMs }: AttemptContext,
   status: number | null = null,
   responseExcerpt: string | null = null,
-): Retryable {
+): Outcome {
   const what = status === null ? 'no answer' : `status ${status} but no complete answer`;
   const message = `${what} from ${host} within ${formatDuration(timeoutMs)}`;
-  return retry({ errorClass: 'timeout', message, status, responseExcerpt });
+  return unanswered({ errorClass: 'timeout', message, status, responseExcerpt });
 }
 
 /** The connection failed; worth another try, whatever the fault: names come back, certificates are renewed. */
@@ -20,9 +20,9 @@ export function unreachable(
   { errorClass, reason }: NetworkFault,
   status: number | null = null,
   responseExcerpt: string | null = null,
-): Retryable {
+): Outcome {
   const what = status === null ? `no answer from ${host}` : `incomplete answer with status ${status} from ${host}`;
-  return retry({ errorClass, message: `${what}: ${reason}`, status, responseExcerpt });
+  return unanswered({ errorClass, message: `${what}: ${reason}`, status, responseExcerpt });
 }
 
 /** A fault of this program, made an outcome because `send` never throws; it would not go away by itself. */
@@ -32,17 +32,39 @@ export function internalFault(host: string, error: unknown, redact: (text: strin
   return rejected({ errorClass: 'internal', message, status: null, responseExcerpt: null });
 }
 
-export function delivered(status: number | null, responseExcerpt: string | null): Delivered {
-  return { kind: 'delivered', status, responseExcerpt };
+/** The receiver took it. */
+export function delivered(
+  status: number | null,
+  responseExcerpt: string | null,
+  request: Outcome['request'] = null,
+): Outcome {
+  return { ...taken, status, responseExcerpt, request };
 }
 
-export function retry(failure: Failure, retryAfterMs: number | null = null): Retryable {
-  return { kind: 'retry', ...failure, retryAfterMs };
+/** A failure that may get better by itself, unless the policy names it. */
+export function retry(failure: Failure, more: Partial<Outcome> = {}): Outcome {
+  return { ...taken, names: [failure.errorClass], ...failure, ...more };
 }
 
-export function rejected(failure: Failure): Rejected {
-  return { kind: 'rejected', ...failure };
+/** A failure that will not get better by itself, unless the policy names it. */
+export function rejected(failure: Failure, more: Partial<Outcome> = {}): Outcome {
+  return { ...taken, names: [failure.errorClass], fallback: 'reject', ...failure, ...more };
 }
+
+function unanswered(failure: Failure): Outcome {
+  return retry(failure, { names: [failure.errorClass, 'network'] });
+}
+
+const taken: Outcome = {
+  status: null,
+  responseExcerpt: null,
+  errorClass: null,
+  names: [],
+  message: null,
+  fallback: 'retry',
+  retryAfterMs: null,
+  request: null,
+};
 
 function formatDuration(ms: number): string {
   return ms < 1000 ? `${ms} ms` : `${ms / 1000} s`;

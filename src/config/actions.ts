@@ -1,8 +1,11 @@
+import { builtInOutcomes } from '../domain/outcome-policy.ts';
 import type { Action, Destination, DestinationKind, WebhookDestination } from '../domain/rules.ts';
-import { type Delivery, readRetry, readTimeout } from './delivery.ts';
+import { type Delivery, readTimeout } from './delivery.ts';
 import { literalDestination } from './destinations.ts';
 import type { Field } from './field.ts';
 import { kindNames, kinds } from './kinds/index.ts';
+import { readOutcomes } from './outcomes.ts';
+import { readRetry } from './retry.ts';
 import { didYouMean } from './suggestions.ts';
 
 /** What actions refer to; literal URLs are added to the destinations. */
@@ -41,6 +44,7 @@ function readAction(field: Field, kind: DestinationKind, name: string, destinati
     position: field.position,
     timeoutMs: readTimeout(field, destination?.timeoutMs ?? destinations.defaults.timeoutMs),
     retry: readRetry(field.get('retry'), destination?.retry ?? destinations.defaults.retry),
+    outcomes: (destination?.outcomes ?? builtInOutcomes(kind)).with(readOutcomes(field.get('outcomes'), kind)),
   };
   // Templates are compiled even when the destination is unknown: their mistakes are reported too.
   const own = kinds[kind].readAction(field, destination);

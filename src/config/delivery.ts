@@ -1,13 +1,18 @@
+import type { OutcomeRule } from '../domain/outcome-policy.ts';
 import type { RetryPolicy } from '../domain/retry.ts';
-import type { CircuitBreakerPolicy, RateLimit } from '../domain/rules.ts';
+import type { CircuitBreakerPolicy, DestinationKind, RateLimit } from '../domain/rules.ts';
 import type { Field } from './field.ts';
-import { formatDuration } from './units.ts';
+import { readOutcomes } from './outcomes.ts';
+import { builtInRetry, readRetry } from './retry.ts';
 
 /** How a destination wants to be treated, with every value settled. */
 export interface Delivery {
   readonly timeoutMs: number;
   readonly concurrency: number;
   readonly retry: RetryPolicy;
+  /** What the file says beside what is built in for the kind. */
+  readonly outcomes: readonly OutcomeRule[];
+  readonly retryAfterMaxMs: number;
   readonly rateLimit: RateLimit | null;
   readonly circuitBreaker: CircuitBreakerPolicy | null;
 }
@@ -15,7 +20,9 @@ export interface Delivery {
 export const builtInDelivery: Delivery = Object.freeze({
   timeoutMs: 15_000,
   concurrency: 20,
-  retry: Object.freeze({ attempts: 8, initialMs: 1_000, factor: 2, maxMs: 300_000, jitter: 'full' as const }),
+  retry: builtInRetry,
+  outcomes: Object.freeze([]),
+  retryAfterMaxMs: 3_600_000,
   rateLimit: null,
   circuitBreaker: null,
 });
@@ -26,12 +33,17 @@ const second = 1_000;
 const minute = 60 * second;
 const day = 24 * 60 * minute;
 
-/** What `field` (a destination, or `defaults`) says, over what it inherits. */
-export function readDelivery(field: Field, inherited: Delivery): Delivery {
+/**
+ * What `field` (a destination, or `defaults`) says, over what it inherits.
+ * @param kind null: of every kind
+ */
+export function readDelivery(field: Field, inherited: Delivery, kind: DestinationKind | null): Delivery {
   return Object.freeze({
     timeoutMs: readTimeout(field, inherited.timeoutMs),
     concurrency: field.get('concurrency').number() ?? inherited.concurrency,
     retry: readRetry(field.get('retry'), inherited.retry),
+    outcomes: readOutcomeRules(field.get('outcomes'), inherited.outcomes, kind),
+    retryAfterMaxMs: field.get('retry_after_max').duration(0, day) ?? inherited.retryAfterMaxMs,
     rateLimit: field.get('rate_limit').rate() ?? inherited.rateLimit,
     circuitBreaker: readBreaker(field.get('circuit_breaker'), inherited.circuitBreaker),
   });
@@ -41,25 +53,9 @@ export function readTimeout(field: Field, inherited: number): number {
   return field.get('timeout').duration(1, 10 * minute) ?? inherited;
 }
 
-export function readRetry(field: Field, inherited: RetryPolicy): RetryPolicy {
-  if (!field.present) return inherited;
-  const initialMs = field.get('initial').duration(1, day);
-  const maxMs = field.get('max').duration(1, day);
-  if (initialMs !== undefined && maxMs !== undefined && initialMs > maxMs) {
-    field.get('max').refuse(`\`max\` is shorter than \`initial\` (${formatted(field.get('initial'), initialMs)})`);
-  }
-  return Object.freeze({
-    attempts: field.get('attempts').number() ?? inherited.attempts,
-    initialMs: initialMs ?? inherited.initialMs,
-    factor: field.get('factor').number() ?? inherited.factor,
-    maxMs: maxMs ?? inherited.maxMs,
-    jitter: (field.get('jitter').text() as RetryPolicy['jitter'] | undefined) ?? inherited.jitter,
-  });
-}
-
-/** As written when a variable holds it. */
-function formatted(field: Field, ms: number): string {
-  return field.substitutions.length > 0 ? String(field.written) : formatDuration(ms);
+function readOutcomeRules(field: Field, inherited: readonly OutcomeRule[], kind: DestinationKind | null) {
+  const rules = readOutcomes(field, kind);
+  return rules.length === 0 ? inherited : Object.freeze([...inherited, ...rules]);
 }
 
 function readBreaker(field: Field, inherited: CircuitBreakerPolicy | null): CircuitBreakerPolicy | null {

@@ -1,3 +1,4 @@
+import { builtInOutcomes } from '../domain/outcome-policy.ts';
 import type { Destination, WebhookDestination } from '../domain/rules.ts';
 import { type Delivery, readDelivery } from './delivery.ts';
 import type { Field } from './field.ts';
@@ -8,19 +9,21 @@ import { readUrl } from './urls.ts';
 export function readDestinations(fields: Field, defaults: Delivery): Map<string, Destination> {
   const destinations = new Map<string, Destination>();
   for (const [name, field] of fields.entries()) {
-    const destination = readDestination(name, field, readDelivery(field, defaults));
+    const destination = readDestination(name, field, defaults);
     if (destination !== null) destinations.set(name, destination);
   }
   return destinations;
 }
 
-function readDestination(name: string, field: Field, delivery: Delivery): Destination | null {
-  const kind = kindNames.find((candidate) => field.get(candidate).present);
-  if (kind === undefined) return null;
+function readDestination(name: string, field: Field, defaults: Delivery): Destination | null {
+  const kind = kindNames.find((candidate) => field.get(candidate).present) ?? null;
+  const delivery = readDelivery(field, defaults, kind);
+  if (kind === null) return null;
   return Object.freeze({
     name,
     position: field.keyPosition,
     ...delivery,
+    outcomes: builtInOutcomes(kind).with(delivery.outcomes),
     ...kinds[kind].readDestination(field.get(kind)),
   });
 }
@@ -39,6 +42,7 @@ export function literalDestination(field: Field, defaults: Delivery): WebhookDes
     name: hidden ? `${visible}~${shortHash(String(field.written))}` : visible,
     position: field.position,
     ...defaults,
+    outcomes: builtInOutcomes('webhook').with(defaults.outcomes),
     url: field.text() ?? '',
     secrets: Object.freeze([]),
     headers: Object.freeze({}),

@@ -30,7 +30,8 @@ export class Field {
     this.draft = draft;
     this.path = path;
     this.value = draft.problems.refuses(pointerOf(path)) && label === undefined ? undefined : value;
-    this.label = label ?? String(path.at(-1) ?? 'the file');
+    // An item goes by the name of its list.
+    this.label = label ?? String(path.findLast((step) => typeof step === 'string') ?? 'the file');
     this.#fromEnvironment = label !== undefined;
   }
 

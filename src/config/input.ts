@@ -59,11 +59,28 @@ export interface DeliveryInput {
   readonly concurrency?: number;
   /** `100/s`, `6000/m`, `10/h`. Default: no limit. */
   readonly rate_limit?: string;
-  readonly retry?: RetryInput;
+  /** `['5s', '5m', '30m', '2h']` is short for `{ schedule: … }`. */
+  readonly retry?: RetryInput | readonly string[];
+  readonly outcomes?: OutcomesInput;
+  /** The longest that a receiver's Retry-After may make it wait, 0s to 1d. Default: 1h. */
+  readonly retry_after_max?: string;
   readonly circuit_breaker?: CircuitBreakerInput;
 }
 
-/** Exponential backoff with jitter. */
+/**
+ * Which outcomes mean what: `503`, `5xx`, `500-503`, `timeout`, `network`, `smtp_552`, `5.7.1`, `slack_channel_not_found`.
+ * The most specific one decides; what is not named stays as it was.
+ */
+export interface OutcomesInput {
+  readonly success?: readonly (string | number)[];
+  readonly retry?: readonly (string | number)[];
+  /** A dead letter at once. */
+  readonly reject?: readonly (string | number)[];
+  /** Waits, with all that goes there, until a person enables the destination. */
+  readonly disable?: readonly (string | number)[];
+}
+
+/** Exponential backoff with jitter, or a schedule. */
 export interface RetryInput {
   /** Attempts in all, the first one included, 1 to 100. Default: 8. */
   readonly attempts?: number;
@@ -75,6 +92,10 @@ export interface RetryInput {
   readonly max?: string;
   /** `full`: a random share of the delay. Default: full. */
   readonly jitter?: 'full' | 'none';
+  /** The delays one by one, 1ms to 1d, in place of the four above. */
+  readonly schedule?: readonly string[];
+  /** A delivery that was queued longer ago is not tried again, 1s to 365d. Default: however old it is. */
+  readonly max_age?: string;
 }
 
 /** Stops trying a destination that keeps failing; off unless declared. */
@@ -146,7 +167,8 @@ interface ActionCommonInput {
   /** The destination's, unless given here. */
   readonly timeout?: string;
   /** Merged over the destination's. */
-  readonly retry?: RetryInput;
+  readonly retry?: RetryInput | readonly string[];
+  readonly outcomes?: OutcomesInput;
 }
 
 export interface WebhookActionInput extends ActionCommonInput {

@@ -91,7 +91,7 @@ function compile(root: Field, file: string | null, env: Environment, otherDataba
   const database = readDatabase(root, env, otherDatabase);
   const directDatabase = readDirectDatabase(root, env, otherDatabase);
   const sources = readSources(root.get('sources'));
-  const defaults = readDelivery(root.get('defaults'), builtInDelivery);
+  const defaults = readDelivery(root.get('defaults'), builtInDelivery, null);
   const declared = root.get('destinations');
   const destinations: Destinations = { all: readDestinations(declared, defaults), declared, defaults };
   const observers = readObservers(root.get('observers'), sources, root.get('sources'), destinations);

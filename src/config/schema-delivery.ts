@@ -2,9 +2,13 @@ import { type Kind, kindNames, kinds } from './kinds/index.ts';
 import { duration, type JsonSchema, record, text, whole } from './schema-values.ts';
 
 /** How deliveries go: the keys that destinations, `defaults` and actions share. What a kind adds stands in kinds/. */
-export const retryDefinition: JsonSchema = record(
-  'What happens after a failed attempt: exponential backoff with jitter.',
-  {
+export const retryDefinition: JsonSchema = {
+  description:
+    'What happens after a failed attempt: exponential backoff with jitter, or a list of delays such as `[5s, 5m, 30m, 2h]`, one attempt more than delays.',
+  type: ['object', 'array'],
+  items: { $ref: '#/definitions/duration' },
+  additionalProperties: false,
+  properties: {
     attempts: whole(
       'Attempts in all, the first one included. After the last one the delivery becomes a dead letter.',
       1,
@@ -29,6 +33,36 @@ export const retryDefinition: JsonSchema = record(
       enum: ['full', 'none'],
       default: 'full',
     },
+    schedule: {
+      description:
+        'The delays one by one, in place of `attempts`, `initial`, `factor` and `max`; without jitter unless that is given.',
+      type: 'array',
+      items: { $ref: '#/definitions/duration' },
+      examples: [['5s', '5m', '30m', '2h']],
+    },
+    max_age: duration('A delivery that was queued longer ago is not tried again. Default: however old it is.', {
+      examples: ['3d'],
+    }),
+  },
+};
+
+const outcomeList = (description: string, examples: readonly unknown[]): JsonSchema => ({
+  description,
+  type: ['array', 'string', 'number'],
+  items: {},
+  examples: [examples],
+});
+
+export const outcomesDefinition: JsonSchema = record(
+  'Which outcomes mean what: statuses (`503`, `5xx`, `500-503`), faults (`timeout`, `dns`, `tls`, `connection_refused`, …; `network`: all of them), codes of mail servers (`552`, `smtp_5xx`, `5.7.1`, `5.7.x`, `auth`) and of Slack (`slack_channel_not_found`). The most specific one decides; what is not named stays as it was.',
+  {
+    success: outcomeList('Delivered.', ['2xx', 409]),
+    retry: outcomeList('Tried again, as `retry` permits.', ['5xx', 'network']),
+    reject: outcomeList('A dead letter at once.', ['4xx', 'tls']),
+    disable: outcomeList(
+      'Waits, with all that goes to this destination, until a person enables it: `pg-observers destinations enable`.',
+      [401, 410],
+    ),
   },
 );
 
@@ -59,6 +93,11 @@ export const delivery: JsonSchema = {
     $ref: '#/definitions/rate',
   },
   retry: { $ref: '#/definitions/retry' },
+  outcomes: { $ref: '#/definitions/outcomes' },
+  retry_after_max: duration(
+    "The longest that a receiver's Retry-After may make it wait; with 429 and 503 the whole destination waits. `0s`: not heeded.",
+    { default: '1h' },
+  ),
   circuit_breaker: { $ref: '#/definitions/circuit_breaker' },
 };
 
@@ -99,6 +138,7 @@ export const actionDefinition: JsonSchema = record(
     ),
     timeout: duration("The destination's, unless given here."),
     retry: { $ref: '#/definitions/retry' },
+    outcomes: { $ref: '#/definitions/outcomes' },
     ...Object.assign({}, ...kindNames.map((name) => kinds[name].actionKeys)),
   },
   {

@@ -4,6 +4,7 @@ import {
   circuitBreakerDefinition,
   delivery,
   destinationDefinition,
+  outcomesDefinition,
   retryDefinition,
 } from './schema-delivery.ts';
 import {
@@ -169,6 +170,7 @@ export const schema: JsonSchema = {
     duration: durationDefinition,
     rate: rateDefinition,
     retry: retryDefinition,
+    outcomes: outcomesDefinition,
     circuit_breaker: circuitBreakerDefinition,
     source: sourceDefinition,
     destination: destinationDefinition,

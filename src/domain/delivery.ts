@@ -16,6 +16,8 @@ export interface Delivery {
   /** Set when this delivery replays a dead letter. */
   readonly deadLetterId: string | null;
   readonly ruleVersion: string;
+  /** When it was queued, by the database's clock and in the time of performance.now(). */
+  readonly queuedAt: number;
 }
 
 /**

@@ -1,4 +1,4 @@
-/** Exponential backoff with jitter. */
+/** When a failed delivery is tried again: exponential backoff with jitter, or delays one by one. */
 export interface RetryPolicy {
   /** How many attempts in all, the first one included. 1 … 100. */
   readonly attempts: number;
@@ -10,6 +10,10 @@ export interface RetryPolicy {
   readonly maxMs: number;
   /** `full`: uniform in [0, delay]; `none`: the delay itself. See AWS, "Exponential Backoff And Jitter". */
   readonly jitter: 'full' | 'none';
+  /** The delays after the first, the second, … failed attempt, in place of the growing ones; milliseconds. One less than `attempts`. */
+  readonly schedule: readonly number[] | null;
+  /** A delivery that was queued longer ago is not tried again, milliseconds; null: however old it is. */
+  readonly maxAgeMs: number | null;
 }
 
 /** No delay is ever longer than a day, whatever the policy or a receiver's Retry-After says. Milliseconds. */
@@ -28,9 +32,15 @@ export function retryDelayMs(
   retryAfterMs: number | null = null,
   random: () => number = Math.random,
 ): number {
-  // factor ** 2000 is Infinity, and Math.min takes that in its stride: no overflow to guard against.
-  const grown = Math.min(policy.initialMs * policy.factor ** Math.max(0, attempt - 1), policy.maxMs, longestDelayMs);
-  const jittered = policy.jitter === 'full' ? random() * grown : grown;
+  const delay = Math.min(plannedMs(policy, Math.max(1, attempt)), longestDelayMs);
+  const jittered = policy.jitter === 'full' ? random() * delay : delay;
   const asked = retryAfterMs === null || !(retryAfterMs > 0) ? 0 : Math.min(retryAfterMs, longestDelayMs);
   return Math.round(Math.max(jittered, asked));
+}
+
+function plannedMs({ schedule, initialMs, factor, maxMs }: RetryPolicy, attempt: number): number {
+  // After the last of a schedule: an attempt more than planned was made, on a destination that was enabled again.
+  if (schedule !== null) return schedule[attempt - 1] ?? schedule.at(-1) ?? 0;
+  // factor ** 2000 is Infinity, and Math.min takes that in its stride: no overflow to guard against.
+  return Math.min(initialMs * factor ** (attempt - 1), maxMs);
 }

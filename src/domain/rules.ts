@@ -1,5 +1,6 @@
 import type { Operation } from './event.ts';
 import type { CompiledExpression, Template } from './expression.ts';
+import type { OutcomePolicy } from './outcome-policy.ts';
 import type { RetryPolicy } from './retry.ts';
 
 /** Where something stands in the file, for messages: 1-based. */
@@ -66,6 +67,10 @@ interface DestinationCommon {
   /** Attempts in flight at once, per process. */
   readonly concurrency: number;
   readonly retry: RetryPolicy;
+  /** What counts as a success, what is tried again, what is final. */
+  readonly outcomes: OutcomePolicy;
+  /** The longest that a receiver's Retry-After may make it wait. 0: it is not heeded. */
+  readonly retryAfterMaxMs: number;
   readonly rateLimit: RateLimit | null;
   readonly circuitBreaker: CircuitBreakerPolicy | null;
 }
@@ -108,6 +113,7 @@ interface ActionCommon {
   /** The action's own, or its destination's. */
   readonly timeoutMs: number;
   readonly retry: RetryPolicy;
+  readonly outcomes: OutcomePolicy;
 }
 
 export interface WebhookAction extends ActionCommon {

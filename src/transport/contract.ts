@@ -212,14 +212,21 @@ export interface Settlement {
   readonly keepAttempt: boolean;
   /** Written in the same transaction; null or absent: none. A value of null removes the note. */
   readonly note?: (NoteName & { readonly value: unknown }) | null;
+  /** What it means for the destination and everything that waits for it, written in the same transaction; null or absent: nothing. */
+  readonly hold?: RequestedHold | null;
 }
 
+/** The receiver asked for nothing more, for a while or until a person says otherwise. */
+export type RequestedHold =
+  | { readonly kind: 'disabled'; readonly reason: string }
+  | { readonly kind: 'paused'; readonly forMs: number };
+
 /**
- * Delivered, and nobody waits for it: neither a lane nor a dead letter, nor a reader of its note. Most outcomes are, and a batch of nothing else
- * takes a statement half as dear.
+ * Delivered, and nothing else follows: neither a lane nor a dead letter waits for it, nor a reader of its note, and its
+ * destination goes on. Most outcomes are, and a batch of nothing else takes a statement half as dear.
  */
-export function isPlain({ kind, delivery, note }: Settlement): boolean {
-  return kind === 'delivered' && delivery.orderingKey === null && delivery.deadLetterId === null && !note;
+export function isPlain({ kind, delivery, note, hold }: Settlement): boolean {
+  return kind === 'delivered' && delivery.orderingKey === null && delivery.deadLetterId === null && !note && !hold;
 }
 
 // --------------------------------------------------------------------------------------------------- recover

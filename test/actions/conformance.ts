@@ -5,7 +5,7 @@ import { Deadline } from '../../src/actions/deadline.ts';
 import type { Outcome } from '../../src/domain/outcome.ts';
 import type { Action, Destination } from '../../src/domain/rules.ts';
 import type { SocketSet } from '../../src/receivers/socket-set.ts';
-import { attempt, scopeOf, someMessageId } from './fixtures.ts';
+import { attempt, type Judged, judged, scopeOf, someMessageId } from './fixtures.ts';
 
 /** What every kind of receiver can do, in the words of its protocol. */
 export type Behaviour = 'accept' | 'refuse-for-now' | 'refuse-for-good' | 'hang';
@@ -52,8 +52,9 @@ export function describeConformance(name: string, fixture: ConformanceFixture): 
     closing.push(() => receiver.close());
     return { receiver, destination, client: open(destination) };
   };
-  const send = (client: DestinationClient, timeoutMs?: number): Promise<Outcome> =>
-    client.send(client.render(fixture.action, scopeOf(), someMessageId), attempt(timeoutMs));
+  const judge = (sent: Promise<Outcome>) => judged(fixture.action.kind, sent);
+  const send = (client: DestinationClient, timeoutMs?: number): Promise<Judged> =>
+    judge(client.send(client.render(fixture.action, scopeOf(), someMessageId), attempt(timeoutMs)));
 
   describe(`${name} conforms`, () => {
     test('delivers', async () => {
@@ -111,7 +112,7 @@ export function describeConformance(name: string, fixture: ConformanceFixture): 
       const { client, receiver } = await start('hang');
       const deadline = new Deadline(60_000);
       const context = { deadline, timeoutMs: 60_000, number: 1 };
-      const pending = client.send(client.render(fixture.action, scopeOf(), someMessageId), context);
+      const pending = judge(client.send(client.render(fixture.action, scopeOf(), someMessageId), context));
       await receiver.whenBusy();
       deadline.pass();
       expect(await pending).toMatchObject({ kind: 'retry', errorClass: 'timeout' });
@@ -126,7 +127,7 @@ export function describeConformance(name: string, fixture: ConformanceFixture): 
       deadline.pass();
       const context = { deadline, timeoutMs: 1000, number: 1 };
       const request = client.render(fixture.action, scopeOf(), someMessageId);
-      expect(await client.send(request, context)).toMatchObject({ kind: 'retry', errorClass: 'timeout' });
+      expect(await judge(client.send(request, context))).toMatchObject({ kind: 'retry', errorClass: 'timeout' });
       expect(receiver.arrived()).toBe(0);
       expect(receiver.connections.size).toBe(0);
     });

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { email } from '../../src/actions/email/email.ts';
 import type { EmailAction } from '../../src/domain/rules.ts';
 import { type SmtpReceiverOptions, startSmtpReceiver } from '../../src/receivers/smtp-receiver.ts';
-import { attempt, emailAction, emailDestination, scopeOf, someMessageId, template } from './fixtures.ts';
+import { attempt, emailAction, emailDestination, judged, scopeOf, someMessageId, template } from './fixtures.ts';
 
 const closing: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -16,7 +16,7 @@ async function start(options: SmtpReceiverOptions = {}, smtp?: string) {
   const client = email.open(emailDestination(smtp ?? receiver.url));
   closing.push(() => client.close());
   const send = (action: Partial<EmailAction> = {}, timeoutMs?: number) =>
-    client.send(client.render(emailAction(action), scopeOf(), someMessageId), attempt(timeoutMs));
+    judged('email', client.send(client.render(emailAction(action), scopeOf(), someMessageId), attempt(timeoutMs)));
   return { receiver, client, send };
 }
 
@@ -153,7 +153,7 @@ describe('replies', () => {
     const client = email.open(emailDestination(receiver.url, { concurrency: 1 }));
     closing.push(() => client.close());
     const send = (action: Partial<EmailAction>) =>
-      client.send(client.render(emailAction(action), scopeOf(), someMessageId), attempt());
+      judged('email', client.send(client.render(emailAction(action), scopeOf(), someMessageId), attempt()));
     expect(await send(recipients('gone@example.com'))).toMatchObject({ kind: 'rejected' });
     expect(await send({})).toMatchObject({ kind: 'delivered' });
     expect(connects).toBe(1);

@@ -3,6 +3,8 @@ import { Deadline } from '../../src/actions/deadline.ts';
 import { messageId } from '../../src/domain/delivery.ts';
 import type { EventRecord } from '../../src/domain/event.ts';
 import type { Scope, Template, TemplateMode } from '../../src/domain/expression.ts';
+import type { Outcome } from '../../src/domain/outcome.ts';
+import { builtInOutcomes, type Verdict } from '../../src/domain/outcome-policy.ts';
 import type {
   EmailAction,
   EmailDestination,
@@ -15,23 +17,56 @@ import { compileTemplate, createScope } from '../../src/expression/index.ts';
 
 const position = { line: 1, column: 1 };
 
-export const noRetry = { attempts: 1, initialMs: 0, factor: 1, maxMs: 0, jitter: 'none' } as const;
+export const noRetry = {
+  attempts: 1,
+  initialMs: 0,
+  factor: 1,
+  maxMs: 0,
+  jitter: 'none',
+  schedule: null,
+  maxAgeMs: null,
+} as const;
 
-const common = { position, timeoutMs: 10_000, concurrency: 4, retry: noRetry, rateLimit: null, circuitBreaker: null };
+const common = {
+  position,
+  timeoutMs: 10_000,
+  concurrency: 4,
+  retry: noRetry,
+  retryAfterMaxMs: 3_600_000,
+  rateLimit: null,
+  circuitBreaker: null,
+};
 
 export function webhookDestination(url: string, overrides: Partial<WebhookDestination> = {}): WebhookDestination {
-  return { ...common, kind: 'webhook', name: 'billing', url, secrets: [], headers: {}, ...overrides };
+  return {
+    ...common,
+    outcomes: builtInOutcomes('webhook'),
+    kind: 'webhook',
+    name: 'billing',
+    url,
+    secrets: [],
+    headers: {},
+    ...overrides,
+  };
 }
 
 export function emailDestination(smtp: string, overrides: Partial<EmailDestination> = {}): EmailDestination {
-  return { ...common, kind: 'email', name: 'mail', smtp, from: 'Orders <orders@shop.example>', ...overrides };
+  return {
+    ...common,
+    outcomes: builtInOutcomes('email'),
+    kind: 'email',
+    name: 'mail',
+    smtp,
+    from: 'Orders <orders@shop.example>',
+    ...overrides,
+  };
 }
 
 export function slackDestination(
   auth: SlackDestination['auth'],
   overrides: Partial<SlackDestination> = {},
 ): SlackDestination {
-  return { ...common, kind: 'slack', name: 'sales', auth, ...overrides };
+  return { ...common, outcomes: builtInOutcomes('slack'), kind: 'slack', name: 'sales', auth, ...overrides };
 }
 
 export function template(value: unknown, mode: TemplateMode = 'plain'): Template {
@@ -44,12 +79,21 @@ const anywhere = 'http://127.0.0.1:9/';
 
 export function webhookAction(overrides: Partial<WebhookAction> = {}): WebhookAction {
   const destination = webhookDestination(anywhere);
-  return { ...action, kind: 'webhook', destination, body: null, headers: {}, ...overrides };
+  return {
+    ...action,
+    outcomes: builtInOutcomes('webhook'),
+    kind: 'webhook',
+    destination,
+    body: null,
+    headers: {},
+    ...overrides,
+  };
 }
 
 export function emailAction(overrides: Partial<EmailAction> = {}): EmailAction {
   return {
     ...action,
+    outcomes: builtInOutcomes('email'),
     kind: 'email',
     destination: emailDestination('smtp://127.0.0.1:9'),
     to: template('${{ new.email }}', 'header'),
@@ -66,6 +110,7 @@ export function emailAction(overrides: Partial<EmailAction> = {}): EmailAction {
 export function slackAction(overrides: Partial<SlackAction> = {}): SlackAction {
   return {
     ...action,
+    outcomes: builtInOutcomes('slack'),
     kind: 'slack',
     destination: slackDestination({ kind: 'incoming', webhookUrl: anywhere }),
     channel: template('#sales'),
@@ -103,4 +148,21 @@ export const someMessageId = messageId(eventRecord().uid, 'big-order-paid', 'act
 /** An attempt with a real deadline. */
 export function attempt(timeoutMs = 10_000, number = 1): AttemptContext {
   return { deadline: new Deadline(timeoutMs), timeoutMs, number };
+}
+
+export interface Judged extends Outcome {
+  readonly kind: 'delivered' | 'retry' | 'rejected' | 'disable';
+}
+
+const kindOf: Readonly<Record<Verdict, Judged['kind']>> = {
+  success: 'delivered',
+  retry: 'retry',
+  reject: 'rejected',
+  disable: 'disable',
+};
+
+/** An outcome, and what the policy that is built in for the kind makes of it. */
+export async function judged(kind: 'webhook' | 'email' | 'slack', sent: Promise<Outcome>): Promise<Judged> {
+  const outcome = await sent;
+  return { ...outcome, kind: kindOf[builtInOutcomes(kind).judge(outcome)] };
 }

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { slack } from '../../src/actions/slack/slack.ts';
 import type { SlackAction, SlackDestination } from '../../src/domain/rules.ts';
 import { type SlackReply, startSlackReceiver } from '../../src/receivers/slack-receiver.ts';
-import { attempt, scopeOf, slackAction, slackDestination, someMessageId, template } from './fixtures.ts';
+import { attempt, judged, scopeOf, slackAction, slackDestination, someMessageId, template } from './fixtures.ts';
 
 const closing: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -19,7 +19,7 @@ async function start(reply: SlackReply = { ok: true }, via: 'token' | 'incoming'
   const client = slack.open(slackDestination(auth));
   closing.push(() => client.close());
   const send = (action: Partial<SlackAction> = {}, timeoutMs?: number) =>
-    client.send(client.render(slackAction(action), scopeOf(), someMessageId), attempt(timeoutMs));
+    judged('slack', client.send(client.render(slackAction(action), scopeOf(), someMessageId), attempt(timeoutMs)));
   return { receiver, client, send };
 }
 
@@ -41,7 +41,11 @@ describe('the message', () => {
 
   test('to an incoming webhook: text and blocks', async () => {
     const { receiver, send } = await start({ ok: true }, 'incoming');
-    expect(await send({ channel: null, blocks })).toEqual({ kind: 'delivered', status: 200, responseExcerpt: 'ok' });
+    expect(await send({ channel: null, blocks })).toMatchObject({
+      kind: 'delivered',
+      status: 200,
+      responseExcerpt: 'ok',
+    });
     expect(receiver.received.entries[0]).toMatchObject({
       via: 'incoming',
       text: 'Order *42* paid',
@@ -96,7 +100,7 @@ describe('error codes', () => {
   test.each([
     [403, 'action_prohibited', 'rejected'],
     [404, 'channel_not_found', 'rejected'],
-    [410, 'channel_is_archived', 'rejected'],
+    [410, 'channel_is_archived', 'disable'],
     [500, 'rollup_error', 'retry'],
   ])('an incoming webhook’s %i %s is %s', async (status, error, kind) => {
     const { send } = await start({ error, status }, 'incoming');

@@ -8,7 +8,7 @@ import { longestDelayMs } from '../../src/domain/retry.ts';
 import type { WebhookAction, WebhookDestination } from '../../src/domain/rules.ts';
 import type { HttpReply } from '../../src/receivers/http-listener.ts';
 import { startWebhookReceiver, type WebhookReceiverOptions } from '../../src/receivers/webhook-receiver.ts';
-import { attempt, scopeOf, someMessageId, template, webhookAction, webhookDestination } from './fixtures.ts';
+import { attempt, judged, scopeOf, someMessageId, template, webhookAction, webhookDestination } from './fixtures.ts';
 
 const closing: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -26,7 +26,7 @@ function clientFor(url: string, overrides: Partial<WebhookDestination> = {}) {
   const client = webhook.open(webhookDestination(url, overrides));
   closing.push(() => client.close());
   const send = (action: Partial<WebhookAction> = {}, timeoutMs?: number): Promise<Outcome> =>
-    client.send(client.render(webhookAction(action), scopeOf(), someMessageId), attempt(timeoutMs));
+    judged('webhook', client.send(client.render(webhookAction(action), scopeOf(), someMessageId), attempt(timeoutMs)));
   return { client, send };
 }
 
@@ -96,7 +96,26 @@ describe('the request', () => {
 
 describe('statuses', () => {
   test.each([200, 201, 202, 204, 299])('%i is delivered', async (status) => {
-    expect((await exchange({ status })).outcome).toEqual({ kind: 'delivered', status, responseExcerpt: null });
+    expect((await exchange({ status })).outcome).toMatchObject({
+      kind: 'delivered',
+      status,
+      errorClass: null,
+      responseExcerpt: null,
+    });
+  });
+
+  test('410 disables', async () => {
+    expect((await exchange({ status: 410 })).outcome).toMatchObject({ kind: 'disable', errorClass: 'http_410' });
+  });
+
+  test.each([
+    ['disable', 503, 'disable'],
+    [' Abort-Message ', 503, 'abort'],
+    ['disable', 204, 'disable'],
+    ['stop', 503, null],
+  ])('webhook-delivery: %s on a %i', async (value, status, request) => {
+    const { outcome } = await exchange({ status, headers: { 'webhook-delivery': value } });
+    expect(outcome).toMatchObject({ status, request });
   });
 
   test.each([300, 301, 302, 304, 307, 308, 408, 409, 425, 429, 500, 501, 502, 503, 504, 599])(
@@ -107,7 +126,7 @@ describe('statuses', () => {
     },
   );
 
-  test.each([400, 401, 403, 404, 410, 422])('%i is rejected', async (status) => {
+  test.each([400, 401, 403, 404, 422])('%i is rejected', async (status) => {
     const { outcome } = await exchange({ status, body: 'why' });
     expect(outcome).toMatchObject({ kind: 'rejected', status, errorClass: `http_${status}`, responseExcerpt: 'why' });
   });
@@ -133,7 +152,7 @@ describe('statuses', () => {
   test('Retry-After as a date', async () => {
     const date = new Date(Date.now() + 3_600_000).toUTCString();
     const { outcome } = await exchange({ status: 503, headers: { 'retry-after': date } });
-    const delay = outcome.kind === 'retry' ? (outcome.retryAfterMs ?? 0) : 0;
+    const delay = outcome.retryAfterMs ?? 0;
     expect(delay).toBeGreaterThan(3_000_000);
     expect(delay).toBeLessThanOrEqual(3_600_000);
   });

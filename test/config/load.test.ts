@@ -1,10 +1,12 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${…} is the format's own syntax here
+
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { type ConfigInput, defineConfig, loadConfig } from '../../src/config/index.ts';
 import { ConfigError, UserError } from '../../src/domain/errors.ts';
+import { builtInOutcomes, type OutcomePolicy } from '../../src/domain/outcome-policy.ts';
 import { createScope } from '../../src/expression/index.ts';
 import { database, messagesOf, parse, shop } from './support.ts';
 
@@ -66,7 +68,7 @@ observers:
     timeoutMs: 1_500,
     concurrency: 20,
     rateLimit: { count: 10, perMs: 3_600_000 },
-    retry: { attempts: 4, initialMs: 100, factor: 4, maxMs: 300_000, jitter: 'full' },
+    retry: { attempts: 4, initialMs: 100, factor: 4, maxMs: 300_000, jitter: 'full', schedule: null, maxAgeMs: null },
     circuitBreaker: breaker,
   });
   expect(destinations.get('b')).toMatchObject({
@@ -79,9 +81,71 @@ observers:
   expect(first).toMatchObject({
     name: 'webhook-1',
     timeoutMs: 1_500,
-    retry: { attempts: 2, initialMs: 100, factor: 4, maxMs: 300_000, jitter: 'none' },
+    retry: { attempts: 2, initialMs: 100, factor: 4, maxMs: 300_000, jitter: 'none', schedule: null, maxAgeMs: null },
   });
   expect(second).toMatchObject({ name: 'webhook-2', timeoutMs: 100, retry: { attempts: 4, factor: 3 } });
+});
+
+test('retry as a list, as an object, and what the next one makes of it', () => {
+  const config = parse(`version: 1
+defaults: { retry: [5s, 5m] }
+destinations:
+  as-list: { webhook: { url: https://a.example } }
+  as-object: { webhook: { url: https://a.example }, retry: { schedule: [1s], jitter: full, max_age: 3d } }
+  aged: { webhook: { url: https://a.example }, retry: { max_age: 1h } }
+  growing: { webhook: { url: https://a.example }, retry: { attempts: 3 } }
+`);
+  const retry = (name: string) => config.destinations.get(name)?.retry;
+  const list = { attempts: 3, schedule: [5_000, 300_000], jitter: 'none', maxAgeMs: null };
+  expect(retry('as-list')).toMatchObject(list);
+  expect(retry('as-object')).toMatchObject({ attempts: 2, schedule: [1_000], jitter: 'full', maxAgeMs: 259_200_000 });
+  expect(retry('aged')).toMatchObject({ ...list, maxAgeMs: 3_600_000 });
+  expect(retry('growing')).toMatchObject({ attempts: 3, initialMs: 1_000, schedule: null, jitter: 'full' });
+});
+
+test('outcomes: defaults, over them the destination, over that the action; each for its kind', () => {
+  const config = parse(`version: 1
+sources: { s: { topic: s } }
+defaults: { outcomes: { reject: [tls, smtp_451], disable: [401] } }
+destinations:
+  hook: { webhook: { url: https://a.example }, outcomes: { retry: [404, 202], reject: 429 }, retry_after_max: 5m }
+  mail: { email: { smtp: 'smtp://localhost', from: a@b.example } }
+observers:
+  o:
+    source: s
+    actions:
+      - { webhook: hook, outcomes: { success: [404] } }
+      - webhook: hook
+      - webhook: https://b.example/
+`);
+  const facts = { responseExcerpt: null, message: 'no', fallback: 'retry', retryAfterMs: null, request: null } as const;
+  const http = (outcomes: OutcomePolicy | undefined, status: number) =>
+    outcomes?.judge({
+      ...facts,
+      status,
+      errorClass: status < 300 ? null : `http_${status}`,
+      names: [`http_${status}`],
+    });
+  const hook = config.destinations.get('hook')?.outcomes;
+  expect([401, 404, 202, 429, 500, 410].map((status) => http(hook, status))).toEqual([
+    'disable',
+    'retry',
+    'retry',
+    'reject',
+    'retry',
+    'disable',
+  ]);
+  const actions = config.observers.get('o')?.actions ?? [];
+  expect(actions.map(({ outcomes }) => http(outcomes, 404))).toEqual(['success', 'retry', 'reject']);
+  expect(actions.map(({ outcomes }) => http(outcomes, 401))).toEqual(['disable', 'disable', 'disable']);
+  const mail = config.destinations.get('mail')?.outcomes;
+  const smtp = (status: number) =>
+    mail?.judge({ ...facts, status, errorClass: `smtp_${status}`, names: [`smtp_${status}`] });
+  expect([450, 451, 550].map(smtp)).toEqual(['retry', 'reject', 'reject']);
+  expect(mail?.judge({ ...facts, status: null, errorClass: 'tls', names: ['tls', 'network'] })).toBe('reject');
+  expect([hook, mail].map((_, i) => [...config.destinations.values()][i]?.retryAfterMaxMs)).toEqual([
+    300_000, 3_600_000,
+  ]);
 });
 
 test('without options the built-in ones hold', () => {
@@ -96,7 +160,9 @@ test('without options the built-in ones hold', () => {
     timeoutMs: 15_000,
     concurrency: 20,
     rateLimit: null,
-    retry: { attempts: 8, initialMs: 1_000, factor: 2, maxMs: 300_000, jitter: 'full' },
+    retry: { attempts: 8, initialMs: 1_000, factor: 2, maxMs: 300_000, jitter: 'full', schedule: null, maxAgeMs: null },
+    outcomes: builtInOutcomes('webhook'),
+    retryAfterMaxMs: 3_600_000,
     circuitBreaker: null,
   });
   expect(config.settings).toEqual({

@@ -157,6 +157,7 @@ class Storm {
       request: undefined,
       holdsLane,
       keepAttempt: false,
+      hold: null,
     };
   }
 

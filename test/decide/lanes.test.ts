@@ -133,6 +133,7 @@ function outcome({ delivery }: ClaimedDelivery, kind: Settlement['kind']): Settl
     request: undefined,
     holdsLane: false,
     keepAttempt: false,
+    hold: null,
   };
 }
 

@@ -2,7 +2,15 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { longestDelayMs, type RetryPolicy, retryDelayMs } from '../../src/domain/retry.ts';
 
-const policy: RetryPolicy = { attempts: 8, initialMs: 100, factor: 2, maxMs: 30_000, jitter: 'none' };
+const policy: RetryPolicy = {
+  attempts: 8,
+  initialMs: 100,
+  factor: 2,
+  maxMs: 30_000,
+  jitter: 'none',
+  schedule: null,
+  maxAgeMs: null,
+};
 const highest = 1 - Number.EPSILON / 2;
 
 test('grows by the factor up to the maximum', () => {
@@ -21,6 +29,15 @@ test('full jitter is uniform from 0 to the delay', () => {
   for (const quarter of quarters) expect(Math.abs(quarter - 500)).toBeLessThan(150);
 });
 
+test('a schedule gives each delay in turn, and its last one after that', () => {
+  const scheduled = { ...policy, attempts: 4, schedule: [5_000, 300_000, 7_200_000] };
+  expect([1, 2, 3, 4, 99].map((attempt) => retryDelayMs(scheduled, attempt))).toEqual([
+    5_000, 300_000, 7_200_000, 7_200_000, 7_200_000,
+  ]);
+  expect(retryDelayMs({ ...scheduled, jitter: 'full' }, 2, null, () => 0.5)).toBe(150_000);
+  expect(retryDelayMs(scheduled, 1, 60_000)).toBe(60_000);
+});
+
 test('Retry-After only lengthens', () => {
   expect(retryDelayMs(policy, 3, 5_000)).toBe(5_000);
   expect(retryDelayMs(policy, 3, 5)).toBe(400);
@@ -35,6 +52,8 @@ test('is an integer within a day, whatever the policy', () => {
     factor: fc.double({ min: 1, max: 1e300, noNaN: true }),
     maxMs: fc.integer({ min: 1, max: longestDelayMs * 10 }),
     jitter: fc.constantFrom('full' as const, 'none' as const),
+    schedule: fc.option(fc.array(fc.integer({ min: 1, max: longestDelayMs * 10 }), { minLength: 1 })),
+    maxAgeMs: fc.constant(null),
   });
   fc.assert(
     fc.property(any, fc.integer({ min: -1, max: 2 ** 31 }), fc.double(), (some, attempt, retryAfterMs) => {

@@ -210,6 +210,7 @@ test('a settlement whose lease is past changes nothing, and a repeated one count
     request: undefined,
     holdsLane: false,
     keepAttempt: true,
+    hold: null,
   };
   expect(await queue.settle([failed])).toEqual(new Set([first.id]));
   // The answer to that was lost, so it is written again.

@@ -23,6 +23,7 @@ function settlement(id: number, overrides: Partial<Settlement> = {}): Settlement
     request: undefined,
     holdsLane: false,
     keepAttempt: true,
+    hold: null,
     ...overrides,
   };
 }

@@ -16,6 +16,7 @@ const claimed = (n: number): ClaimedDelivery => ({
     attempts: 0,
     deadLetterId: null,
     ruleVersion: '1',
+    queuedAt: 0,
   },
   event: null,
   bytes: 1,

@@ -30,11 +30,8 @@ export function acceptedOutcome(info: SMTPPoolSentMessageInfo, redact: Redact): 
 }
 
 /**
- * - 4yz: retried; 5yz: rejected (RFC 5321 §4.2.1)
- * - 503 (bad sequence of commands) speaks of the session and not of the mail: retried
- * - failed authentication (535 and the like): retried. The mail is not at fault, and while a password is being changed
- *   every event would go straight to the dead letters
- * - every recipient refused: by code; one that was only deferred makes the whole a retry
+ * A reply goes by its enhanced code (`5.7.8`, `5.7.x`), its class (`smtp_535`), and `auth` when the login was refused. Of
+ * several recipients refused, the reply that was only for now stands for all.
  */
 export function failedOutcome(error: unknown, host: string, redact: Redact): Outcome {
   const smtp = readSmtpError(error);
@@ -43,7 +40,7 @@ export function failedOutcome(error: unknown, host: string, redact: Redact): Out
   if (status !== null && status >= 400) {
     const message = `${host} refused with ${redact(response ?? String(status))}${smtp.command === null ? '' : ` (to ${smtp.command})`}`;
     const failure: Failure = { errorClass: `smtp_${status}`, message, status, responseExcerpt };
-    return status < 500 || status === 503 || smtp.code === 'EAUTH' ? retry(failure) : rejected(failure);
+    return retry(failure, { names: namesOf(failure.errorClass, response, smtp.code === 'EAUTH') });
   }
   const failure = { message: redact(`${host}: ${messageOf(error)}`), status, responseExcerpt };
   switch (smtp.code) {
@@ -55,10 +52,17 @@ export function failedOutcome(error: unknown, host: string, redact: Redact): Out
     case 'EMESSAGE':
       return rejected({ errorClass: 'invalid_message', ...failure });
     case 'EPROTOCOL':
-      return retry({ errorClass: 'protocol', ...failure });
+      return retry({ errorClass: 'protocol', ...failure }, { names: ['protocol', 'network'] });
     default:
       return unreachable(host, networkFault(error), status, responseExcerpt);
   }
+}
+
+function namesOf(errorClass: string, response: string | null, isLogin: boolean): string[] {
+  const [, subject, detail] = /^\d{3}[ -]([245]\.\d{1,3})\.(\d{1,3})\b/.exec(response ?? '') ?? [];
+  const login = isLogin ? ['auth'] : [];
+  if (subject === undefined) return [errorClass, ...login];
+  return [`${subject}.${detail}`, errorClass, ...login, `${subject}.x`];
 }
 
 function readSmtpError(error: unknown): SmtpError {

@@ -7,18 +7,14 @@ import { delivered, rejected, retry, timedOut, unreachable } from '../outcomes.t
 import type { HttpReply } from './exchange.ts';
 import { parseRetryAfter } from './retry-after.ts';
 
-/** 4xx that speak about the moment and not about the request: timeout, conflict, too early, too many. */
-const transientRefusals: ReadonlySet<number> = new Set([408, 409, 425, 429]);
-
 /**
- * What an HTTP reply means.
+ * What an HTTP reply is; what follows from its status, the outcome policy says.
  *
- * Only a 2xx succeeds (Standard Webhooks). A failing status decides by itself, whatever becomes of its body. A 2xx counts
- * only with its whole body: one that hangs or breaks off may come from a proxy that lost the receiver, and the stable
- * `webhook-id` makes a repeat cheap, while a lost event can't be had back.
+ * A failing status speaks for itself, whatever becomes of its body. A 2xx counts only with its whole body: one that hangs
+ * or breaks off may come from a proxy that lost the receiver, and the stable `webhook-id` makes a repeat cheap, while a
+ * lost event can't be had back.
  *
- * 3xx are retried but never followed: a redirect is a misconfiguration on either side that someone will repair, and
- * following it would hand signed data to an address nobody declared.
+ * 3xx are never followed: that would hand signed data to an address nobody declared.
  */
 export function httpOutcome(
   reply: HttpReply,
@@ -31,11 +27,10 @@ export function httpOutcome(
   if (status === null || status < 300) {
     if (end === 'timed-out') return timedOut(host, attempt, status, responseExcerpt);
     if (end === 'failed') return connectionFailed(reply, host, responseExcerpt);
-    return delivered(status, responseExcerpt);
+    return delivered(status, responseExcerpt, requestOf(reply));
   }
   const failure: Failure = { errorClass: `http_${status}`, message: refusal(host, status), status, responseExcerpt };
-  const isTransient = status < 400 || status >= 500 || transientRefusals.has(status);
-  return isTransient ? retry(failure, retryAfterOf(reply)) : rejected(failure);
+  return retry(failure, { retryAfterMs: retryAfterOf(reply), request: requestOf(reply) });
 }
 
 function connectionFailed({ status, error }: HttpReply, host: string, responseExcerpt: string | null): Outcome {
@@ -60,4 +55,12 @@ function refusal(host: string, status: number): string {
 export function retryAfterOf({ headers }: HttpReply): number | null {
   const value = headers['retry-after'];
   return parseRetryAfter(Array.isArray(value) ? value[0] : value);
+}
+
+/** The response header that Standard Webhooks proposes for it. */
+function requestOf({ headers }: HttpReply): Outcome['request'] {
+  const value = headers['webhook-delivery'];
+  if (value === undefined) return null;
+  const wish = String(value).trim().toLowerCase();
+  return wish === 'disable' ? 'disable' : wish === 'abort-message' ? 'abort' : null;
 }

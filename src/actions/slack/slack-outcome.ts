@@ -5,24 +5,10 @@ import type { HttpReply } from '../http/exchange.ts';
 import { httpOutcome, retryAfterOf } from '../http/http-outcome.ts';
 import { delivered, rejected, retry } from '../outcomes.ts';
 
-/** Error codes that speak about Slack's state and not about the message. @see https://docs.slack.dev/reference/methods/chat.postMessage */
-const transientCodes: ReadonlySet<string> = new Set([
-  'ratelimited',
-  'rate_limited',
-  'message_limit_exceeded',
-  'internal_error',
-  'fatal_error',
-  'service_unavailable',
-  'request_timeout',
-  'team_added_to_org',
-  // Of incoming webhooks: "something strange and unusual happened".
-  'rollup_error',
-]);
-
 const codeForm = /^[a-z][a-z0-9_]{1,63}$/;
 
 /**
- * What Slack's answer means: an error code decides where there is one (`errorClass` `slack_<code>`), otherwise HTTP does.
+ * What Slack's answer is: an error code where there is one (`errorClass` `slack_<code>`), otherwise what HTTP says.
  *
  * @param code of `{ok: false, error: code}`, or the text that an incoming webhook answers with; null for success
  */
@@ -50,7 +36,7 @@ export function slackOutcome(
     status,
     responseExcerpt,
   };
-  return transientCodes.has(code) || status >= 500 ? retry(failure, retryAfterOf(reply)) : rejected(failure);
+  return rejected(failure, { retryAfterMs: retryAfterOf(reply) });
 }
 
 /** An incoming webhook's codes all have several words: `no_text`; one word is some proxy's "down". */

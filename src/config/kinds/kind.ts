@@ -10,7 +10,7 @@ export type OwnDestination<D extends Destination = Destination> = D extends Dest
 
 /** What a kind of action adds to what all actions have. */
 export type OwnAction<A extends Action = Action> = A extends Action
-  ? Omit<A, 'name' | 'position' | 'destination' | 'timeoutMs' | 'retry'>
+  ? Omit<A, 'name' | 'position' | 'destination' | 'timeoutMs' | 'retry' | 'outcomes'>
   : never;
 
 /** How a kind of destination, and the actions that name one, are written in the file. */

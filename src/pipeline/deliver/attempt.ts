@@ -1,14 +1,15 @@
 import type { DestinationClient, NoteKey } from '../../actions/contract.ts';
 import { Deadline } from '../../actions/deadline.ts';
+import { retry } from '../../actions/outcomes.ts';
 import { type Delivery, messageId } from '../../domain/delivery.ts';
 import type { EventRecord } from '../../domain/event.ts';
 import { ExpressionError } from '../../domain/expression.ts';
 import type { Outcome } from '../../domain/outcome.ts';
-import { retryDelayMs } from '../../domain/retry.ts';
 import type { Action } from '../../domain/rules.ts';
 import { createScope } from '../../expression/index.ts';
 import type { NoteName, OpenedNote, Settlement } from '../../transport/contract.ts';
 import type { Cancellation } from './cancellation.ts';
+import { consequenceOf } from './consequence.ts';
 
 /**
  * One attempt: render, send, and say what is to become of the delivery. `busy`: another delivery is about to leave the note that
@@ -36,22 +37,15 @@ export async function attempt(
   if (opened.busy) return 'busy';
   const outcome = await send(client, request, action.timeoutMs, made, opened.value, cancellation);
   // A shutdown cut it off: not the receiver's failure, so it costs no attempt.
-  if (outcome.kind !== 'delivered' && cancellation.cancelled) return 'cancelled';
-  const failed = outcome.kind !== 'delivered';
-  const isLast = outcome.kind === 'retry' && made >= action.retry.attempts;
-  const kind = outcome.kind === 'rejected' || isLast ? 'dead' : outcome.kind;
+  if (outcome.errorClass !== null && cancellation.cancelled) return 'cancelled';
+  const now = performance.now();
+  const consequence = consequenceOf(outcome, delivery, action, now);
   return {
     delivery,
-    kind,
+    ...consequence,
     startedAt,
-    durationMs: performance.now() - startedAt,
-    delayMs: kind === 'retry' && failed ? retryDelayMs(action.retry, made, retryAfterMs(outcome)) : 0,
-    reason: kind === 'dead' ? (isLast ? 'exhausted' : 'rejected') : null,
-    status: outcome.status,
-    errorClass: failed ? outcome.errorClass : null,
-    errorMessage: failed ? outcome.message : null,
-    responseExcerpt: outcome.responseExcerpt,
-    request: kind === 'dead' ? describe(client, request) : undefined,
+    durationMs: now - startedAt,
+    request: consequence.kind === 'dead' ? describe(client, request) : undefined,
     holdsLane: false,
     keepAttempt: true,
     note: name === null || outcome.note === undefined ? null : { ...name, value: outcome.note },
@@ -66,8 +60,6 @@ const noteName = (note: NoteKey | null): NoteName | null =>
 /** Of its own note, a first attempt knows that there is none. */
 const isFirst = ({ attempts, deadLetterId }: Delivery, { shared }: NoteName) =>
   !shared && attempts === 0 && deadLetterId === null;
-
-const retryAfterMs = (outcome: Outcome) => (outcome.kind === 'retry' ? outcome.retryAfterMs : null);
 
 async function send(
   client: DestinationClient,
@@ -84,7 +76,7 @@ async function send(
   } catch (error) {
     // The contract says it never throws; if it does, the delivery must not vanish with it.
     const message = error instanceof Error ? error.message : String(error);
-    return { kind: 'retry', errorClass: 'internal', message, status: null, responseExcerpt: null, retryAfterMs: null };
+    return retry({ errorClass: 'internal', message, status: null, responseExcerpt: null });
   } finally {
     deadline.clear();
     cancellation.delete(deadline);
@@ -120,5 +112,6 @@ function fault(delivery: Delivery, { position }: Action, error: unknown, started
     request: undefined,
     holdsLane: false,
     keepAttempt: true,
+    hold: null,
   };
 }

@@ -161,6 +161,7 @@ const unattempted = {
   responseExcerpt: null,
   request: undefined,
   keepAttempt: false,
+  hold: null,
 } as const;
 
 const actionKey = (observer: string, action: string) => `${observer}\n${action}`;

@@ -57,11 +57,13 @@ export interface DeliveryRow {
   attempts: number;
   rule_version: string;
   dead_letter_id: string | null;
+  age_ms: number;
 }
 
 export const deliveryColumns = `
   d.id::text as delivery_id, d.lease::text as lease, d.observer, d.action, d.destination, d.tenant as delivery_tenant,
-  d.ordering_key, d.attempts, d.rule_version, d.dead_letter_id::text as dead_letter_id`;
+  d.ordering_key, d.attempts, d.rule_version, d.dead_letter_id::text as dead_letter_id,
+  extract(epoch from now() - d.created_at)::float8 * 1000 as age_ms`;
 
 /**
  * $1 destinations, $2 slots of each, $3 instance, $4 bytes.
@@ -162,6 +164,7 @@ export function toDelivery(row: DeliveryRow): Delivery {
     attempts: row.attempts,
     deadLetterId: row.dead_letter_id,
     ruleVersion: row.rule_version,
+    queuedAt: performance.now() - row.age_ms,
   };
 }
 

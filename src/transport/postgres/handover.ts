@@ -30,6 +30,7 @@ function toClaim(
     attempts: 0,
     deadLetterId: null,
     ruleVersion,
+    queuedAt: performance.now(),
   };
   const bytes = bytesInMemory(stored);
   return { delivery, event: bytes <= inlineEventBytes ? stored : null, bytes };

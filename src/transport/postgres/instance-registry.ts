@@ -153,5 +153,6 @@ function orphaned(delivery: Delivery): Settlement {
     // What the rule said about its dead went with the rule.
     holdsLane: false,
     keepAttempt: false,
+    hold: null,
   };
 }
