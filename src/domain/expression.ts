@@ -15,8 +15,11 @@ export interface CompiledExpression {
   evaluate(scope: Scope): unknown;
 }
 
-/** How values are written into mixed text. A string that is one `${{ }}` keeps its type whatever the mode. */
-export type TemplateMode = 'plain' | 'html' | 'mrkdwn' | 'header';
+/**
+ * How values are written into mixed text. A string that is one `${{ }}` keeps its type whatever the mode. In mappings of `mrkdwn`
+ * and `blocks` only those texts are escaped that Slack reads as mrkdwn; a text by itself is one in `mrkdwn`, and none in `blocks`.
+ */
+export type TemplateMode = 'plain' | 'html' | 'mrkdwn' | 'blocks' | 'header' | 'address';
 
 export interface Template {
   /** @throws ExpressionError */

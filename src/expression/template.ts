@@ -5,7 +5,7 @@
 import { ExpressionError, type Scope, type Template, type TemplateMode } from '../domain/expression.ts';
 import { type Expression, evaluationFailure } from './compile.ts';
 import { CompileError, type ValuePath } from './compile-error.ts';
-import { escapeDeep, escapeValue, withoutLineBreaks } from './escape.ts';
+import { escapeDeep, escapeValue, memberMode, withoutLineBreaks } from './escape.ts';
 import { type ExactPath, exactPath, resolveExactly } from './exact-path.ts';
 import { isPlainObject, toJson, toPlain, toText } from './print.ts';
 import { eventScope } from './scope.ts';
@@ -48,8 +48,9 @@ function compileMap(value: object, mode: TemplateMode, path: ValuePath): Templat
   if (!isPlainObject(value)) {
     throw new CompileError('takes a text, number, list or map', { path });
   }
+  const modeOf = memberMode(mode, (key) => (Object.hasOwn(value, key) ? value[key] : undefined));
   const members = Object.entries(value).map(([key, item]) => {
-    if (!holdsExpression(key)) return [key, compileValue(item, mode, [...path, key])] as const;
+    if (!holdsExpression(key)) return [key, compileValue(item, modeOf(key), [...path, key])] as const;
     throw new CompileError('a key is taken literally, it can’t be a template', { path: [...path, key] });
   });
   return new MapTemplate(members);
@@ -60,7 +61,7 @@ function compileText(text: string, mode: TemplateMode, path: ValuePath): Templat
     const parts = splitTemplate(text);
     const [only] = parts;
     if (parts.every((part) => typeof part === 'string')) {
-      return new StaticTemplate(mode === 'header' ? withoutLineBreaks(text) : text);
+      return new StaticTemplate(mode === 'header' || mode === 'address' ? withoutLineBreaks(text) : text);
     }
     return parts.length === 1 && only !== undefined && typeof only !== 'string'
       ? new ValueTemplate(only, mode)

@@ -1,7 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${{ }} is what is under test.
 import { describe, expect, it } from 'vitest';
 import { ExpressionError, type TemplateMode } from '../../src/domain/expression.ts';
-import { CompileError, compileTemplate, isStaticTemplate } from '../../src/expression/index.ts';
+import { CompileError, compileTemplate, isStaticTemplate, unmaskAddress } from '../../src/expression/index.ts';
 import { caught, record, scope, uid } from './record.ts';
 
 const hostile = `"\\ \n\r\t</script> \${{ new.secret }} }} {"a": 1} & 'x'`;
@@ -113,6 +113,55 @@ describe('a value can not inject', () => {
     expect(JSON.parse(json('${{ new }}', 'html')).name).toBe(html);
     expect(JSON.parse(json('${{ new.constructor }}', 'html'))).toEqual({ k: 1 });
     expect(json('${{ new.total }}', 'mrkdwn')).toBe('100.00');
+  });
+
+  it('what Slack reads as mrkdwn, and nothing else of its blocks', () => {
+    const on = scope({ payload: '"<!channel> & co"' });
+    const rendered = (template: unknown, mode: TemplateMode = 'blocks') => compileTemplate(template, mode).render(on);
+    const [raw, safe] = ['<!channel> & co', '&lt;!channel&gt; &amp; co'];
+    const text = '${{ payload }}';
+    expect(
+      rendered([
+        { type: 'section', text: { type: 'mrkdwn', text } },
+        { type: 'markdown', text },
+      ]),
+    ).toEqual([
+      { type: 'section', text: { type: 'mrkdwn', text: safe } },
+      { type: 'markdown', text: safe },
+    ]);
+    expect(rendered({ type: 'plain_text', text })).toEqual({ type: 'plain_text', text: raw });
+    expect(rendered({ type: '${{ "plain_text" }}', text })).toEqual({ type: 'plain_text', text: safe });
+    expect(rendered({ type: 'button', url: text, value: text, action_id: text })).toEqual({
+      type: 'button',
+      url: raw,
+      value: raw,
+      action_id: raw,
+    });
+    const attachment = { color: text, pretext: text, text, title_link: text, fields: [{ title: text, value: text }] };
+    expect(rendered([attachment])).toEqual([
+      { color: raw, pretext: safe, text: safe, title_link: raw, fields: [{ title: safe, value: safe }] },
+    ]);
+    // The same where a whole block comes from data.
+    const data =
+      '{"type": payload, "text": {"type": "mrkdwn", "text": payload}, "plain": {"type": "plain_text", "text": payload}}';
+    for (const mode of ['blocks', 'mrkdwn'] as const) {
+      expect(rendered({ type: 'section', text: `\${{ ${data} }}` }, mode)).toEqual({
+        type: 'section',
+        text: { type: raw, text: { type: 'mrkdwn', text: safe }, plain: { type: 'plain_text', text: raw } },
+      });
+    }
+    expect(rendered('${{ {"type": "mrkdwn", "text": [payload][?0]} }}')).toEqual({ type: 'mrkdwn', text: safe });
+  });
+
+  it('an address: no value ends its mailbox or begins another', () => {
+    const hostile = 'A "b" <x@evil.example>, y@evil.example; (c) [d] \\\r\n\ufdd3';
+    const on = scope({ payload: JSON.stringify(hostile) });
+    const rendered = compileTemplate('${{ payload }} <${{ raw(payload) }}>', 'address').renderText(on);
+    expect(rendered).not.toMatch(/[,;()[\]"\\\r\n]/);
+    expect(rendered.match(/[<>]/g)).toEqual(['<', '>']);
+    const once = hostile.replace(/[\r\n\ufdd3]/g, '');
+    expect(unmaskAddress(rendered)).toBe(`${once} <${once}>`);
+    expect(compileTemplate('${{ payload }}', 'address').render(on)).toBe(hostile);
   });
 
   it('a header', () => {
