@@ -203,6 +203,21 @@ export interface SlackActionInput extends ActionCommonInput {
   readonly text?: string;
   /** Block Kit blocks. */
   readonly blocks?: readonly unknown[] | string;
+  /** The older form of blocks. */
+  readonly attachments?: readonly unknown[] | string;
+  /** Instead of the app's name and icon. */
+  readonly username?: string;
+  readonly icon_emoji?: string;
+  readonly icon_url?: string;
+  /** Previews of links. Default: as Slack does by itself. */
+  readonly unfurl_links?: boolean;
+  readonly unfurl_media?: boolean;
+  /** The first message of a channel with a key begins a thread, the others reply in it. */
+  readonly thread_key?: string;
+  /** A reply is shown in the channel, too. */
+  readonly reply_broadcast?: boolean;
+  /** The later messages of a channel with the same key edit the first one. */
+  readonly update_key?: string;
 }
 
 /** The program itself. Each also by environment variable (PG_OBSERVERS_LISTEN, …), which wins. */

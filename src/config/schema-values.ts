@@ -11,8 +11,14 @@ export function whole(description: string, minimum: number, maximum: number, mor
   return { description, type: ['integer', 'string'], minimum, maximum, pattern: variable, ...more };
 }
 
-export function flag(description: string, fallback: boolean): JsonSchema {
-  return { description, type: ['boolean', 'string'], pattern: variable, default: fallback };
+/** @param fallback null when leaving it out is neither */
+export function flag(description: string, fallback: boolean | null): JsonSchema {
+  return {
+    description,
+    type: ['boolean', 'string'],
+    pattern: variable,
+    ...(fallback !== null && { default: fallback }),
+  };
 }
 
 export function duration(description: string, more: JsonSchema = {}): JsonSchema {

@@ -1,10 +1,15 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${…} is the format's own syntax here
 import { childOf, type WrittenDocument } from './document.ts';
-import { kindNames, kinds } from './kinds/index.ts';
+import { type Kind, kindNames, kinds } from './kinds/index.ts';
 import { type Path, pointerOf } from './pointer.ts';
 import type { Problems } from './problems.ts';
 
-const evaluated: ReadonlySet<string> = new Set(kindNames.flatMap((kind) => Object.keys(kinds[kind].actionKeys)));
+const evaluated: ReadonlySet<string> = new Set(
+  kindNames.flatMap((name) => {
+    const { actionKeys, literalKeys = [] }: Kind = kinds[name];
+    return Object.keys(actionKeys).filter((key) => !literalKeys.includes(key));
+  }),
+);
 
 /** Refuses `${{ }}` where nothing evaluates it: it would be sent, or connected to, as it stands. */
 export function refuseStrayTemplates(document: WrittenDocument, problems: Problems): void {

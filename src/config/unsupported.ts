@@ -5,7 +5,6 @@
 export const unsupportedKeys: ReadonlySet<string> = new Set([
   '<<',
   'archive',
-  'attachments',
   'batch',
   'digest',
   'ingest',
@@ -20,6 +19,5 @@ export const unsupportedKeys: ReadonlySet<string> = new Set([
   'proxy',
   'redis',
   'sql',
-  'thread_key',
   'url_query',
 ]);

@@ -141,7 +141,23 @@ export interface SlackAction extends ActionCommon {
   readonly channel: Template | null;
   /** Values are mrkdwn-escaped. */
   readonly text: Template | null;
+  /** Only what Slack reads as mrkdwn in them is escaped. */
   readonly blocks: Template | null;
+  readonly attachments: Template | null;
+  /** Shown instead of the app's own name and icon; need the scope chat:write.customize. */
+  readonly username: Template | null;
+  readonly iconEmoji: Template | null;
+  readonly iconUrl: Template | null;
+  /** null: as Slack does by itself. */
+  readonly unfurlLinks: boolean | null;
+  readonly unfurlMedia: boolean | null;
+  /**
+   * The first message to a channel with a key is a message like others; what comes later with the same key replies in its thread,
+   * or edits it. A key that renders to nothing: a message by itself.
+   */
+  readonly follows: { readonly as: 'reply' | 'edit'; readonly key: Template } | null;
+  /** A reply is shown in the channel, too. */
+  readonly replyBroadcast: boolean;
 }
 
 export type Action = WebhookAction | EmailAction | SlackAction;

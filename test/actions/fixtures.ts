@@ -116,6 +116,14 @@ export function slackAction(overrides: Partial<SlackAction> = {}): SlackAction {
     channel: template('#sales'),
     text: template('Order *${{ new.id }}* paid', 'mrkdwn'),
     blocks: null,
+    attachments: null,
+    username: null,
+    iconEmoji: null,
+    iconUrl: null,
+    unfurlLinks: null,
+    unfurlMedia: null,
+    follows: null,
+    replyBroadcast: false,
     ...overrides,
   };
 }

@@ -58,6 +58,7 @@ describe('the message', () => {
     [{ text: template('') }, /^text:/],
     [{ text: null }, /^text:/],
     [{ blocks: template({ type: 'section' }) }, /^blocks:/],
+    [{ attachments: template('${{ new }}') }, /^attachments: not a list/],
   ])('%# can not be rendered', async (action, message) => {
     const { client } = await start();
     expect(() => client.render(slackAction(action), scopeOf(), someMessageId)).toThrowError(message);
@@ -67,6 +68,102 @@ describe('the message', () => {
     const answer = { ok: true, ts: '1.2', message: { text: 'é'.repeat(40_000) } };
     const { send } = await start({ http: { body: JSON.stringify(answer) } });
     expect(await send()).toMatchObject({ kind: 'delivered' });
+  });
+});
+
+describe('following an earlier message', () => {
+  const follow = (as: 'reply' | 'edit', key: unknown = 'order ${{ new.id }}') => ({
+    follows: { as, key: template(key) },
+  });
+  const first = { channel: 'C00000001', ts: '1700000000.000001' };
+
+  test('the first one says where it is, by the id of its channel', async () => {
+    const { receiver, send } = await start();
+    const outcome = await send(follow('reply'));
+    const [message] = receiver.messages.all;
+    expect(outcome).toMatchObject({ kind: 'delivered', note: { channel: message?.channel, ts: message?.ts } });
+    expect(message?.channel).toMatch(/^C\d+$/);
+  });
+
+  test('a reply and an edit go to the noted one, and leave the note as it is', async () => {
+    const { receiver, client } = await start();
+    const { note } = await client.send(
+      client.render(slackAction(follow('reply')), scopeOf(), someMessageId),
+      attempt(),
+    );
+    for (const as of ['reply', 'edit'] as const) {
+      const request = client.render(slackAction({ ...follow(as), blocks }), scopeOf(), someMessageId);
+      expect(client.noteOf?.(request)).toEqual({ of: 'destination', key: 'slack #sales order 42' });
+      const outcome = await client.send(request, { ...attempt(), note });
+      expect(outcome.kind).toBe('delivered');
+      expect(outcome).not.toHaveProperty('note');
+    }
+    const [one, two] = receiver.messages.all;
+    expect(two).toMatchObject({ threadTs: one?.ts });
+    expect(one).toMatchObject({
+      edits: 1,
+      blocks: [{ type: 'section', text: { type: 'mrkdwn', text: 'Total paid' } }],
+    });
+  });
+
+  test.each(['reply', 'edit'] as const)('a %s whose first message is gone: void note, another try', async (as) => {
+    const { client } = await start();
+    const request = client.render(slackAction(follow(as)), scopeOf(), someMessageId);
+    const outcome = await client.send(request, { ...attempt(), note: first });
+    expect(outcome).toMatchObject({ kind: 'retry', note: null, errorClass: expect.stringMatching(/_not_found$/) });
+  });
+
+  test('other refusals of a reply leave the note', async () => {
+    const { client } = await start({ error: 'not_in_channel' });
+    const request = client.render(slackAction(follow('reply')), scopeOf(), someMessageId);
+    const outcome = await client.send(request, { ...attempt(), note: first });
+    expect(outcome.kind).toBe('rejected');
+    expect(outcome).not.toHaveProperty('note');
+  });
+
+  test('an empty key is no key, a long one is shortened, a broken note is none', async () => {
+    const { client, receiver } = await start();
+    const render = (key: unknown) => client.render(slackAction(follow('reply', key)), scopeOf(), someMessageId);
+    expect(client.noteOf?.(render('${{ payload }}'))).toBeNull();
+    const long = client.noteOf?.(render('k'.repeat(5_000)));
+    expect(long?.key.length).toBeLessThan(100);
+    expect(client.noteOf?.(render('k'.repeat(5_001)))).not.toEqual(long);
+    expect(await client.send(render('k'), { ...attempt(), note: { ts: 7 } })).toMatchObject({ kind: 'delivered' });
+    expect(receiver.messages.all[0]?.threadTs).toBeNull();
+  });
+});
+
+describe('options', () => {
+  test('go along under Slack’s names', async () => {
+    const { receiver, send } = await start();
+    await send({
+      text: null,
+      attachments: template([{ color: '#f00', text: '${{ new.status }}' }], 'blocks'),
+      username: template('Shop ${{ new.id }}'),
+      iconEmoji: template(':package:'),
+      iconUrl: template(''),
+      unfurlLinks: false,
+      unfurlMedia: true,
+    });
+    const { fields } = receiver.received.entries[0] ?? {};
+    expect(fields).toMatchObject({
+      attachments: '[{"color":"#f00","text":"paid"}]',
+      username: 'Shop 42',
+      icon_emoji: ':package:',
+      unfurl_links: 'false',
+      unfurl_media: 'true',
+    });
+    expect(fields).not.toHaveProperty('icon_url');
+  });
+
+  test('an incoming webhook takes attachments and previews as JSON', async () => {
+    const { receiver, send } = await start({ ok: true }, 'incoming');
+    await send({ channel: null, attachments: template([{ text: 'a' }], 'blocks'), unfurlLinks: false });
+    expect(receiver.received.entries[0]?.fields).toEqual({
+      text: 'Order *42* paid',
+      attachments: [{ text: 'a' }],
+      unfurl_links: false,
+    });
   });
 });
 

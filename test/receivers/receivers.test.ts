@@ -114,6 +114,40 @@ describe('the mail receiver', () => {
 });
 
 describe('the Slack receiver', () => {
+  test('keeps what is posted, and knows threads, edits, channels and limits', async () => {
+    const receiver = closeLater(
+      await startSlackReceiver({ channels: ['#shop', 'C9'], limit: { messages: 3, perMs: 60_000 } }),
+    );
+    const call = async (method: string, fields: Record<string, string>) => {
+      const body = new URLSearchParams(fields).toString();
+      const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+      const response = await request(`${receiver.apiUrl}${method}`, { method: 'POST', body, headers });
+      return { status: response.statusCode, headers: response.headers, ...((await response.body.json()) as object) };
+    };
+    expect(await call('chat.postMessage', { channel: '#none', text: 'x' })).toMatchObject({
+      error: 'channel_not_found',
+    });
+    expect(await call('chat.postMessage', { channel: 'C9' })).toMatchObject({ error: 'no_text' });
+    await call('chat.postMessage', { channel: '#shop', text: 'one' });
+    const [one] = receiver.messages.all;
+    expect(await call('chat.update', { channel: '#shop', ts: one?.ts ?? '', text: 'by name' })).toMatchObject({
+      error: 'channel_not_found',
+    });
+    const { channel = '', ts = '' } = one ?? {};
+    expect(await call('chat.update', { channel, ts, text: 'edited' })).toMatchObject({ ok: true, ts });
+    expect(await call('chat.postMessage', { channel, text: 'two', thread_ts: ts })).toMatchObject({ ok: true });
+    const limited = await call('chat.postMessage', { channel, text: 'three' });
+    expect(limited).toMatchObject({ ok: true });
+    expect(await call('chat.postMessage', { channel, text: 'x', thread_ts: '9.9' })).toMatchObject({ status: 429 });
+    expect(receiver.messages.all.map(({ text, threadTs, edits }) => [text, threadTs, edits])).toEqual([
+      ['edited', null, 1],
+      ['two', ts, 0],
+      ['three', null, 0],
+    ]);
+    if (one !== undefined) receiver.messages.delete(one);
+    expect(await call('chat.update', { channel: 'C9', ts, text: 'x' })).toMatchObject({ error: 'message_not_found' });
+  });
+
   test('takes forms and JSON, and answers like Slack', async () => {
     const receiver = closeLater(await startSlackReceiver());
     const blocks = [{ type: 'divider' }];

@@ -55,3 +55,21 @@ export function incomingWebhookOutcome(
   }
   return slackOutcome(reply, incomingCodeForm.test(text) ? text : '', host, attempt, redact);
 }
+
+/** The first message of a key is deleted, or can't be followed any more. */
+const goneCodes: ReadonlySet<string> = new Set([
+  'slack_message_not_found',
+  'slack_thread_not_found',
+  'slack_cannot_reply_to_message',
+  'slack_cant_update_message',
+  'slack_edit_window_closed',
+]);
+
+/** Whether somebody deleted what this message was to follow: the next attempt then begins anew. */
+export function isFirstGone(outcome: Outcome): boolean {
+  return outcome.kind !== 'delivered' && goneCodes.has(outcome.errorClass);
+}
+
+export function asRetry(outcome: Outcome): Outcome {
+  return outcome.kind === 'rejected' ? { ...outcome, kind: 'retry', retryAfterMs: null } : outcome;
+}

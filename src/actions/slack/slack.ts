@@ -1,14 +1,16 @@
-import { ExpressionError, type Scope } from '../../domain/expression.ts';
+import { ExpressionError, type Scope, type Template } from '../../domain/expression.ts';
 import type { Outcome } from '../../domain/outcome.ts';
 import type { SlackAction, SlackDestination } from '../../domain/rules.ts';
-import type { ActionType, AttemptContext, DestinationClient } from '../contract.ts';
+import type { ActionType, AttemptContext, DestinationClient, NoteKey } from '../contract.ts';
 import { HttpClient } from '../http/http-client.ts';
 import { internalFault, timedOut } from '../outcomes.ts';
 import { createRedactor, describeJson, describeText, redacted, secretsOfUrl } from '../redaction.ts';
 import { userAgent } from '../user-agent.ts';
-import type { SlackRequest } from './request.ts';
-import { incomingWebhookOutcome } from './slack-outcome.ts';
-import { postMessage } from './web-api.ts';
+import { toCall } from './message.ts';
+import { renderFollows, renderLists, renderOptions } from './render.ts';
+import { type SlackRequest, toFirstMessage } from './request.ts';
+import { asRetry, incomingWebhookOutcome, isFirstGone } from './slack-outcome.ts';
+import { callSlack } from './web-api.ts';
 
 /** A Slack message: `chat.postMessage` with a token, or a post to an incoming webhook. */
 export const slack: ActionType<SlackDestination, SlackAction, SlackRequest> = {
@@ -38,16 +40,27 @@ class SlackClient implements DestinationClient<SlackAction, SlackRequest> {
   }
 
   render(action: SlackAction, scope: Scope, messageId: string): SlackRequest {
-    const channel = action.channel?.renderText(scope).trim() ?? null;
+    const text = (template: Template | null) => template?.renderText(scope) ?? null;
+    const channel = text(action.channel)?.trim() ?? null;
     if (this.#auth.kind === 'token' && (channel === null || channel === '')) {
       throw new ExpressionError('channel: there is no channel', 'channel');
     }
-    const text = action.text?.renderText(scope) ?? null;
-    const blocks = action.blocks?.renderJson(scope) ?? null;
-    if (blocks !== null && !blocks.startsWith('[')) throw new ExpressionError('blocks: not a list of blocks', 'blocks');
-    if (blocks === null && (text === null || text === ''))
+    const message = { text: text(action.text), ...renderLists(action, scope) };
+    if (message.blocks === null && message.attachments === null && (message.text ?? '') === '')
       throw new ExpressionError('text: the message is empty', 'text');
-    return { messageId, eventUid: scope.record.uid, channel, text, blocks };
+    return {
+      messageId,
+      eventUid: scope.record.uid,
+      channel,
+      ...message,
+      options: renderOptions(action, scope),
+      follows: renderFollows(action, channel, scope),
+      replyBroadcast: action.replyBroadcast,
+    };
+  }
+
+  noteOf({ follows }: SlackRequest): NoteKey | null {
+    return follows?.note ?? null;
   }
 
   async send(request: SlackRequest, attempt: AttemptContext): Promise<Outcome> {
@@ -55,14 +68,14 @@ class SlackClient implements DestinationClient<SlackAction, SlackRequest> {
     if (attempt.deadline.passed) return timedOut(host, attempt);
     try {
       return this.#auth.kind === 'token'
-        ? await postMessage(this.#http, this.#url, this.#auth.token, request, attempt, this.#redact)
+        ? await this.#call(this.#auth.token, request, attempt)
         : await this.#postToIncomingWebhook(request, attempt);
     } catch (error) {
       return internalFault(host, error, this.#redact);
     }
   }
 
-  describe({ messageId, channel, text, blocks }: SlackRequest): unknown {
+  describe({ messageId, channel, text, blocks, attachments, options, follows }: SlackRequest): unknown {
     const incoming = this.#auth.kind === 'incoming';
     return {
       method: incoming ? 'incoming webhook' : 'chat.postMessage',
@@ -71,6 +84,9 @@ class SlackClient implements DestinationClient<SlackAction, SlackRequest> {
       ...(channel !== null && { channel }),
       ...(text !== null && { text: describeText(text) }),
       ...(blocks !== null && { blocks: describeJson(blocks) }),
+      ...(attachments !== null && { attachments: describeJson(attachments) }),
+      ...options,
+      ...(follows !== null && { follows: follows.note.key, as: follows.as }),
     };
   }
 
@@ -78,10 +94,24 @@ class SlackClient implements DestinationClient<SlackAction, SlackRequest> {
     return this.#http.close();
   }
 
-  async #postToIncomingWebhook({ text, blocks }: SlackRequest, attempt: AttemptContext): Promise<Outcome> {
+  /** The first message of its key leaves where it is; one that turns out to be gone makes room for another first one. */
+  async #call(token: string, request: SlackRequest, attempt: AttemptContext): Promise<Outcome> {
+    const first = request.follows === null ? null : toFirstMessage(attempt.note);
+    const call = toCall(request, first);
+    const { outcome, answer } = await callSlack(this.#http, this.#url, token, call, attempt, this.#redact);
+    if (request.follows === null) return outcome;
+    if (first !== null) return isFirstGone(outcome) ? asRetry({ ...outcome, note: null }) : outcome;
+    const sent = toFirstMessage(answer);
+    return sent === null ? outcome : { ...outcome, note: sent };
+  }
+
+  async #postToIncomingWebhook(request: SlackRequest, attempt: AttemptContext): Promise<Outcome> {
+    const { text, blocks, attachments, options } = request;
     const members = [
       ...(text === null ? [] : [`"text":${JSON.stringify(text)}`]),
       ...(blocks === null ? [] : [`"blocks":${blocks}`]),
+      ...(attachments === null ? [] : [`"attachments":${attachments}`]),
+      ...Object.entries(options).map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`),
     ];
     const headers = { 'content-type': 'application/json; charset=utf-8', 'user-agent': userAgent };
     const body = Buffer.from(`{${members.join(',')}}`);

@@ -4,7 +4,6 @@ import type { AttemptContext } from '../contract.ts';
 import type { HttpReply } from '../http/exchange.ts';
 import type { HttpClient } from '../http/http-client.ts';
 import { userAgent } from '../user-agent.ts';
-import type { SlackRequest } from './request.ts';
 import { slackOutcome } from './slack-outcome.ts';
 
 type FetchResponse = Awaited<ReturnType<FetchFunction>>;
@@ -12,21 +11,33 @@ type FetchResponse = Awaited<ReturnType<FetchFunction>>;
 /** Slack answers with the whole message: 40,000 characters of text, up to six bytes each, and the blocks. */
 const answerBytes = 1024 * 1024;
 
+export interface SlackCall {
+  readonly method: 'chat.postMessage' | 'chat.update';
+  readonly arguments: Readonly<Record<string, unknown>>;
+}
+
+/** What became of a call, and what Slack answered. */
+export interface SlackAnswer {
+  readonly outcome: Outcome;
+  /** null: it refused, or did not answer. */
+  readonly answer: unknown;
+}
+
 /**
- * One `chat.postMessage`.
+ * One call of a method.
  *
  * A WebClient for every attempt, because it takes a `fetch` but no signal: this one's `fetch` posts over the destination's
  * connections under the attempt's deadline. Making one takes 0.1 ms, and Slack takes a message a second. One shared client
  * raced against the signal would leave the cut attempt's request running.
  */
-export async function postMessage(
+export async function callSlack(
   http: HttpClient,
   apiUrl: URL,
   token: string,
-  request: SlackRequest,
+  call: SlackCall,
   attempt: AttemptContext,
   redact: (text: string) => string,
-): Promise<Outcome> {
+): Promise<SlackAnswer> {
   const sent: { reply: HttpReply | null } = { reply: null };
   const fetch: FetchFunction = async (url, init) => {
     const { pathname, search } = new URL(url);
@@ -43,27 +54,14 @@ export async function postMessage(
     retryConfig: { retries: 0 },
     rejectRateLimitedCalls: true,
   });
-  const failure = await client.apiCall('chat.postMessage', toArguments(request)).then(
-    () => null,
-    (error: unknown) => ({ error }),
+  const result = await client.apiCall(call.method, { ...call.arguments }).then(
+    (answer) => ({ answer, failure: null }),
+    (error: unknown) => ({ answer: null, failure: { error } }),
   );
   // It failed before it sent anything.
-  if (sent.reply === null) throw failure?.error ?? new Error('Slack’s client sent nothing');
-  return slackOutcome(sent.reply, failure && codeOf(failure.error), http.host, attempt, redact);
-}
-
-function toArguments({ messageId, eventUid, channel, text, blocks }: SlackRequest): Record<string, unknown> {
-  const metadata = {
-    event_type: 'pg_observers_delivery',
-    event_payload: { message_id: messageId, event_id: eventUid },
-  };
-  return {
-    channel,
-    ...(text !== null && { text }),
-    ...(blocks !== null && { blocks }),
-    // Slack drops no repeats itself; an app that reads metadata can.
-    metadata,
-  };
+  if (sent.reply === null) throw result.failure?.error ?? new Error('Slack’s client sent nothing');
+  const code = result.failure && codeOf(result.failure.error);
+  return { outcome: slackOutcome(sent.reply, code, http.host, attempt, redact), answer: result.answer };
 }
 
 /** '' for a failure without a code. */

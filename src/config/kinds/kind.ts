@@ -22,6 +22,8 @@ export interface Kind<K extends DestinationKind = DestinationKind> {
   readonly reference: JsonSchema;
   /** Further keys of its actions, in the order in which messages name them. */
   readonly actionKeys: JsonSchema;
+  /** Those of them in which nothing is evaluated: `${{ }}` is refused there. */
+  readonly literalKeys?: readonly string[];
   /** What its actions ask for beyond that, as keywords of a schema. */
   readonly actionRules: JsonSchema;
   readDestination(field: Field): OwnDestination<Extract<Destination, { kind: K }>>;

@@ -1,8 +1,9 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${…} is the format's own syntax here
+import type { Template, TemplateMode } from '../../domain/expression.ts';
 import type { Destination, SlackAction, SlackDestination } from '../../domain/rules.ts';
 import { readTemplate } from '../expressions.ts';
 import type { Field } from '../field.ts';
-import { type JsonSchema, record, template, templateText, text } from '../schema-values.ts';
+import { flag, type JsonSchema, record, template, templateText, text } from '../schema-values.ts';
 import { readUrl } from '../urls.ts';
 import type { Kind, OwnAction, OwnDestination } from './kind.ts';
 
@@ -22,6 +23,24 @@ const actionKeys: JsonSchema = {
   }),
   text: templateText('Plain text of the mail or the Slack message (escaped there as mrkdwn).'),
   blocks: template('Block Kit blocks.', { type: ['array', 'string'] }),
+  attachments: template('Attachments of the mail, or of the Slack message (its older form of blocks).', {
+    type: ['array', 'string'],
+  }),
+  username: templateText("Shown instead of the app's name; needs the scope chat:write.customize."),
+  icon_emoji: templateText("Shown instead of the app's icon; needs the scope chat:write.customize.", {
+    examples: [':package:'],
+  }),
+  icon_url: templateText("The same, an image's address."),
+  unfurl_links: flag('Previews of links to texts. Default: as Slack does by itself.', null),
+  unfurl_media: flag('Previews of links to images and the like. Default: as Slack does by itself.', null),
+  thread_key: templateText(
+    'Messages to one channel with the same key are one thread: the first one begins it, the others reply. Of a mail: mails with the same key are shown as one conversation.',
+    { examples: ['order-${{ new.id }}'] },
+  ),
+  reply_broadcast: flag('A reply is shown in the channel, too.', false),
+  update_key: templateText('Of the messages to one channel with the same key the later ones edit the first one.', {
+    examples: ['order-${{ new.id }}'],
+  }),
 };
 
 export const slack: Kind<'slack'> = {
@@ -29,7 +48,8 @@ export const slack: Kind<'slack'> = {
   destinationSchema,
   reference: text('Name of a slack destination.'),
   actionKeys,
-  actionRules: { anyOf: [{ required: ['text'] }, { required: ['blocks'] }] },
+  literalKeys: ['unfurl_links', 'unfurl_media', 'reply_broadcast'],
+  actionRules: { anyOf: [{ required: ['text'] }, { required: ['blocks'] }, { required: ['attachments'] }] },
   readDestination,
   readAction,
 };
@@ -59,13 +79,60 @@ function rootOf(url: URL): string {
 }
 
 function readAction(field: Field, destination: Destination | null): OwnAction<SlackAction> {
-  if (destination?.kind === 'slack') checkChannel(field, destination);
+  if (destination?.kind === 'slack') {
+    checkChannel(field, destination);
+    if (destination.auth.kind === 'incoming') refuseForIncoming(field);
+  }
+  const template = (key: string, mode: TemplateMode): Template | null => readTemplate(field.get(key), mode);
   return {
     kind: 'slack',
-    channel: readTemplate(field.get('channel'), 'plain'),
-    text: readTemplate(field.get('text'), 'mrkdwn'),
-    blocks: readTemplate(field.get('blocks'), 'mrkdwn'),
+    channel: template('channel', 'plain'),
+    text: template('text', 'mrkdwn'),
+    blocks: template('blocks', 'blocks'),
+    attachments: template('attachments', 'blocks'),
+    username: template('username', 'plain'),
+    iconEmoji: template('icon_emoji', 'plain'),
+    iconUrl: template('icon_url', 'plain'),
+    unfurlLinks: field.get('unfurl_links').flag() ?? null,
+    unfurlMedia: field.get('unfurl_media').flag() ?? null,
+    follows: readFollows(field),
+    replyBroadcast: field.get('reply_broadcast').flag() ?? false,
   };
+}
+
+function readFollows(field: Field): SlackAction['follows'] {
+  const [thread, update, broadcast] = [field.get('thread_key'), field.get('update_key'), field.get('reply_broadcast')];
+  if (thread.present && update.present) {
+    update.refuseKey('`update_key` edits a message, and `thread_key` replies to it', 'keep one of them');
+  }
+  if (broadcast.present && !thread.present) {
+    broadcast.refuseKey('`reply_broadcast` is for replies', 'give it a `thread_key`, or remove it');
+  }
+  const as = thread.present ? 'reply' : 'edit';
+  const key = readTemplate(as === 'reply' ? thread : update, 'plain');
+  return key === null ? null : Object.freeze({ as, key });
+}
+
+/** Keys that an incoming webhook can't serve: why not. */
+const notForIncoming: Readonly<Record<string, string>> = {
+  thread_key: 'it does not say where its message is, so nothing can reply to it',
+  update_key: 'it does not say where its message is, so nothing can edit it',
+  reply_broadcast: 'it does not say where its message is, so nothing can reply to it',
+  username: 'Slack shows the name that it was made with',
+  icon_emoji: 'Slack shows the icon that it was made with',
+  icon_url: 'Slack shows the icon that it was made with',
+};
+
+function refuseForIncoming(field: Field): void {
+  for (const [key, reason] of Object.entries(notForIncoming)) {
+    const given = field.get(key);
+    if (!given.present) continue;
+    const name = field.get('slack').shown;
+    given.refuseKey(
+      `${name} is an incoming webhook: ${reason}`,
+      `use a destination with a token, or remove \`${key}\``,
+    );
+  }
 }
 
 function checkChannel(field: Field, destination: SlackDestination): void {
