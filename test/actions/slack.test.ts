@@ -95,7 +95,7 @@ describe('following an earlier message', () => {
       const request = client.render(slackAction({ ...follow(as), blocks }), scopeOf(), someMessageId);
       expect(client.noteOf?.(request)).toEqual({ of: 'destination', key: 'slack #sales order 42' });
       const outcome = await client.send(request, { ...attempt(), note });
-      expect(outcome.kind).toBe('delivered');
+      expect(outcome.errorClass).toBeNull();
       expect(outcome).not.toHaveProperty('note');
     }
     const [one, two] = receiver.messages.all;
@@ -109,7 +109,7 @@ describe('following an earlier message', () => {
   test.each(['reply', 'edit'] as const)('a %s whose first message is gone: void note, another try', async (as) => {
     const { client } = await start();
     const request = client.render(slackAction(follow(as)), scopeOf(), someMessageId);
-    const outcome = await client.send(request, { ...attempt(), note: first });
+    const outcome = await judged('slack', client.send(request, { ...attempt(), note: first }));
     expect(outcome).toMatchObject({ kind: 'retry', note: null, errorClass: expect.stringMatching(/_not_found$/) });
   });
 
@@ -117,7 +117,7 @@ describe('following an earlier message', () => {
     const { client } = await start({ error: 'not_in_channel' });
     const request = client.render(slackAction(follow('reply')), scopeOf(), someMessageId);
     const outcome = await client.send(request, { ...attempt(), note: first });
-    expect(outcome.kind).toBe('rejected');
+    expect(outcome.errorClass).toBe('slack_not_in_channel');
     expect(outcome).not.toHaveProperty('note');
   });
 
@@ -128,7 +128,7 @@ describe('following an earlier message', () => {
     const long = client.noteOf?.(render('k'.repeat(5_000)));
     expect(long?.key.length).toBeLessThan(100);
     expect(client.noteOf?.(render('k'.repeat(5_001)))).not.toEqual(long);
-    expect(await client.send(render('k'), { ...attempt(), note: { ts: 7 } })).toMatchObject({ kind: 'delivered' });
+    expect(await client.send(render('k'), { ...attempt(), note: { ts: 7 } })).toMatchObject({ errorClass: null });
     expect(receiver.messages.all[0]?.threadTs).toBeNull();
   });
 });

@@ -65,11 +65,8 @@ const goneCodes: ReadonlySet<string> = new Set([
   'slack_edit_window_closed',
 ]);
 
-/** Whether somebody deleted what this message was to follow: the next attempt then begins anew. */
-export function isFirstGone(outcome: Outcome): boolean {
-  return outcome.kind !== 'delivered' && goneCodes.has(outcome.errorClass);
-}
-
-export function asRetry(outcome: Outcome): Outcome {
-  return outcome.kind === 'rejected' ? { ...outcome, kind: 'retry', retryAfterMs: null } : outcome;
+/** What this message was to follow is gone: its note is void, and the next attempt begins anew. */
+export function withoutGone(outcome: Outcome): Outcome {
+  if (outcome.errorClass === null || !goneCodes.has(outcome.errorClass)) return outcome;
+  return { ...outcome, fallback: 'retry', note: null };
 }

@@ -9,7 +9,7 @@ import { userAgent } from '../user-agent.ts';
 import { toCall } from './message.ts';
 import { renderFollows, renderLists, renderOptions } from './render.ts';
 import { type SlackRequest, toFirstMessage } from './request.ts';
-import { asRetry, incomingWebhookOutcome, isFirstGone } from './slack-outcome.ts';
+import { incomingWebhookOutcome, withoutGone } from './slack-outcome.ts';
 import { callSlack } from './web-api.ts';
 
 /** A Slack message: `chat.postMessage` with a token, or a post to an incoming webhook. */
@@ -100,7 +100,7 @@ class SlackClient implements DestinationClient<SlackAction, SlackRequest> {
     const call = toCall(request, first);
     const { outcome, answer } = await callSlack(this.#http, this.#url, token, call, attempt, this.#redact);
     if (request.follows === null) return outcome;
-    if (first !== null) return isFirstGone(outcome) ? asRetry({ ...outcome, note: null }) : outcome;
+    if (first !== null) return withoutGone(outcome);
     const sent = toFirstMessage(answer);
     return sent === null ? outcome : { ...outcome, note: sent };
   }
