@@ -300,18 +300,37 @@ export class Engine {
   /** @throws when the database is away, when it is not migrated yet, and after `stop` */
   async status(): Promise<EngineStatus> {
     if (this.#state === 'stopped') throw new UserError('This engine is stopped.');
-    const now = performance.now();
     return {
       ...(await inTime(readDatabaseStatus(this.#pools.durable))),
       instance: { id: this.#membership.id, routing: this.#router.routing, rules_version: this.#config.version },
-      destinations: this.#dispatcher.lanes.map((lane) => ({
-        name: lane.destination.name,
-        kind: lane.destination.kind,
-        in_flight: lane.inFlight,
-        waiting: lane.waiting,
-        breaker: lane.breakerState(now),
-      })),
+      destinations: this.destinations(),
     };
+  }
+
+  /** What this process has of each. */
+  destinations(): readonly DestinationStatus[] {
+    const now = performance.now();
+    return this.#dispatcher.lanes.map((lane) => ({
+      name: lane.destination.name,
+      kind: lane.destination.kind,
+      in_flight: lane.inFlight,
+      waiting: lane.waiting,
+      breaker: lane.breakerState(now),
+    }));
+  }
+
+  get routing(): boolean {
+    return this.#router.routing;
+  }
+
+  /** What differs between the file and the triggers in the database, as seen within the last minute. */
+  get drift(): readonly string[] {
+    return this.#housekeeper.drift;
+  }
+
+  /** For those who read the rules: what they can't take up is told to all who subscribed. */
+  refuse(message: string): void {
+    this.#bus.emit({ type: 'rules.refused', message });
   }
 
   /** Never rejects, and answers within a few seconds. */

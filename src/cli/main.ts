@@ -6,6 +6,7 @@ import { applyCommand } from './commands/apply.ts';
 import { checkpointCommand } from './commands/checkpoint.ts';
 import { demoCommand } from './commands/demo.ts';
 import { dlqCommand } from './commands/dlq.ts';
+import { metricsCommand } from './commands/metrics.ts';
 import { planCommand } from './commands/plan.ts';
 import { runCommand } from './commands/run.ts';
 import { statusCommand } from './commands/status.ts';
@@ -39,6 +40,7 @@ for (const command of [
   statusCommand(),
   dlqCommand(),
   checkpointCommand(),
+  metricsCommand(),
   demoCommand(),
 ]) {
   program.addCommand(command);

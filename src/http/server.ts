@@ -1,7 +1,9 @@
 import { createServer, type Server } from 'node:http';
 import { UserError } from '../domain/errors.ts';
 import type { Engine } from '../engine.ts';
-import { endpoints } from './endpoints/index.ts';
+import type { Metrics } from '../telemetry/metrics/metrics.ts';
+import { endpoints, type Reply } from './endpoints/index.ts';
+import { MetricsPage } from './endpoints/metrics.ts';
 
 export interface HttpServer {
   readonly url: string;
@@ -15,18 +17,24 @@ export interface HttpServer {
  *
  * @throws UserError when the address can't be listened on
  */
-export async function startHttpServer(engine: Engine, address: { host: string; port: number }): Promise<HttpServer> {
+export async function startHttpServer(
+  engine: Engine,
+  metrics: Metrics,
+  address: { host: string; port: number },
+): Promise<HttpServer> {
+  const page = new MetricsPage(engine, metrics);
   const server = createServer(async (request, response) => {
     const path = new URL(request.url ?? '/', 'http://localhost').pathname;
     const endpoint = endpoints[path];
-    const { status, body } =
+    const { status, body, contentType }: Reply =
       endpoint === undefined
         ? { status: 404, body: { error: `there is nothing at ${path}`, endpoints: Object.keys(endpoints) } }
         : request.method === 'GET' || request.method === 'HEAD'
-          ? await endpoint(engine)
+          ? await endpoint(engine, page)
           : { status: 405, body: { error: 'only GET is answered here' } };
-    response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' });
-    response.end(request.method === 'HEAD' ? undefined : `${JSON.stringify(body, null, 2)}\n`);
+    response.writeHead(status, { 'content-type': contentType ?? 'application/json', 'cache-control': 'no-store' });
+    const text = contentType === undefined ? `${JSON.stringify(body, null, 2)}\n` : body;
+    response.end(request.method === 'HEAD' ? undefined : text);
   });
   await listen(server, address);
   const bound = server.address();

@@ -25,7 +25,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'src/pipeline/*.ts': ['src/domain'],
   'src/telemetry': ['src/domain'],
   'src/engine.ts': ['src/domain', 'src/telemetry', 'src/pipeline', 'src/transport'],
-  'src/http': ['src/domain', 'src/engine.ts', 'src/transport'],
+  'src/http': ['src/domain', 'src/engine.ts', 'src/telemetry', 'src/transport'],
   'src/index.ts': ['src/domain', 'src/config', 'src/engine.ts'],
   'src/embedded': ['src/domain'],
   'src/receivers': ['src/domain'],

@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { ConfigError, UserError } from '../../domain/errors.ts';
+import { UserError } from '../../domain/errors.ts';
 import type { Config } from '../../domain/rules.ts';
 import type { Engine } from '../../engine.ts';
 import type { HttpServer } from '../../http/server.ts';
@@ -89,11 +89,9 @@ function reloadOnHangUp(engine: Engine, options: Options, logger: Logger): void 
         logger.warn('settings.listen changed: that needs a restart, the HTTP endpoints stay where they are');
       }
     } catch (error) {
-      const known = error instanceof ConfigError || error instanceof UserError;
-      logger.error(
-        known ? {} : { err: error },
-        `the new rules are refused, the old ones keep running:\n${(error as Error).message}`,
-      );
+      const { message } = error as Error;
+      if (!(error instanceof UserError)) logger.error({ err: error }, 'the rules could not be read');
+      engine.refuse(message);
     }
   });
 }
@@ -103,11 +101,16 @@ async function startHttp(engine: Engine, config: Config, logger: Logger): Promis
   const { listen } = config.settings;
   if (listen === null) return null;
   const { startHttpServer } = await import('../../http/server.ts');
+  const { Metrics } = await import('../../telemetry/metrics/metrics.ts');
+  const metrics = new Metrics();
+  // Before anything starts, so that nothing goes uncounted.
+  const uncount = engine.subscribe(metrics.observe);
   try {
-    const server = await startHttpServer(engine, listen);
-    logger.info({ url: server.url }, `health at ${server.url}/readyz`);
+    const server = await startHttpServer(engine, metrics, listen);
+    logger.info({ url: server.url }, `health at ${server.url}/readyz, metrics at ${server.url}/metrics`);
     return server;
   } catch (error) {
+    uncount();
     if (!(error instanceof UserError)) throw error;
     logger.warn(`no HTTP endpoints: ${error.message}`);
     return null;

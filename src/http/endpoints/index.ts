@@ -1,12 +1,15 @@
 import type { Engine } from '../../engine.ts';
 import { describeError } from '../../transport/postgres/connection.ts';
+import type { MetricsPage } from './metrics.ts';
 
 export interface Reply {
   readonly status: number;
+  /** Sent as JSON, or a text as it is when it has a `contentType`. */
   readonly body: unknown;
+  readonly contentType?: string;
 }
 
-export type Endpoint = (engine: Engine) => Reply | Promise<Reply>;
+export type Endpoint = (engine: Engine, metrics: MetricsPage) => Reply | Promise<Reply>;
 
 export const endpoints: Readonly<Record<string, Endpoint>> = {
   /** The process is alive. Says nothing about the database: restarting us would not bring it back. */
@@ -16,6 +19,12 @@ export const endpoints: Readonly<Record<string, Endpoint>> = {
     const readiness = await engine.readiness();
     return { status: readiness.ready ? 200 : 503, body: readiness };
   },
+  /** For Prometheus; see docs/metrics.md. */
+  '/metrics': async (_, metrics) => ({
+    status: 200,
+    body: await metrics.text(),
+    contentType: metrics.contentType,
+  }),
   '/api/v1/status': async (engine) => {
     try {
       return { status: 200, body: await engine.status() };

@@ -12,10 +12,14 @@ export interface DatabaseStatus {
 
 export interface CheckpointStatus {
   readonly at: string;
+  /** Milliseconds since `at`. */
+  readonly age_ms: number;
   /** Captured and not routed yet; capped at 100,001. */
   readonly lag_events: number;
   /** Milliseconds; null when there is none. */
   readonly lag_ms: number | null;
+  /** Ids of events handed out so far, also to transactions that rolled back; null when this role may not know. */
+  readonly captured: number | null;
 }
 
 export interface InstanceStatus {
@@ -62,6 +66,7 @@ export interface HeldLane {
 
 export interface RoutingLag {
   readonly at: string;
+  readonly ageMs: number;
   /** Events captured and not routed yet; capped at 100,001. */
   readonly lagEvents: number;
   /** Age of the oldest of them; null when there is none. Milliseconds. */
@@ -70,14 +75,20 @@ export interface RoutingLag {
 
 /** Cheap enough for a probe every second, whatever is queued. */
 export async function readRoutingLag(pool: pg.Pool): Promise<RoutingLag> {
-  const { rows } = await pool.query<{ at: string; lag_events: number; lag_ms: number | null }>(lagQuery);
-  return { at: rows[0]?.at ?? '', lagEvents: rows[0]?.lag_events ?? 0, lagMs: rows[0]?.lag_ms ?? null };
+  const { rows } = await pool.query<{ at: string; age_ms: number; lag_events: number; lag_ms: number | null }>(
+    lagQuery,
+  );
+  const [row] = rows;
+  return { at: row?.at ?? '', ageMs: row?.age_ms ?? 0, lagEvents: row?.lag_events ?? 0, lagMs: row?.lag_ms ?? null };
 }
 
 export async function readDatabaseStatus(pool: pg.Pool): Promise<DatabaseStatus> {
-  const [instances, checkpoint, queue, held, dead] = await Promise.all([
+  const [instances, checkpoint, captured, queue, held, dead] = await Promise.all([
     pool.query<InstanceStatus>('select *, id::text as id from observers.instance_status order by started_at'),
     readRoutingLag(pool),
+    pool.query<{ last: string | null }>(
+      "select last_value::text as last from pg_sequences where schemaname = 'observers' and sequencename = 'events_id_seq'",
+    ),
     pool.query<QueueStatus>(queueQuery),
     pool.query<HeldLane>(
       `select l.destination, l.ordering_key, l.pending::int, d.id::text as dead_letter, d.observer, d.died_at
@@ -89,7 +100,13 @@ export async function readDatabaseStatus(pool: pg.Pool): Promise<DatabaseStatus>
   ]);
   return {
     instances: instances.rows,
-    checkpoint: { at: checkpoint.at, lag_events: checkpoint.lagEvents, lag_ms: checkpoint.lagMs },
+    checkpoint: {
+      at: checkpoint.at,
+      age_ms: checkpoint.ageMs,
+      lag_events: checkpoint.lagEvents,
+      lag_ms: checkpoint.lagMs,
+      captured: captured.rows[0]?.last == null ? null : Number(captured.rows[0].last),
+    },
     queue: queue.rows,
     held_lanes: held.rows,
     dead_letters: dead.rows[0]?.count ?? 0,
@@ -147,6 +164,7 @@ unrouted as (
     and not (c.target is not null and e.id <= c.after_id and pg_visible_in_snapshot(e.xid, c.target))
   limit 100001
 )
-select (select updated_at from c) as at, count(*)::int as lag_events,
+select (select updated_at from c) as at, (select extract(epoch from now() - updated_at)::float8 * 1000 from c) as age_ms,
+       count(*)::int as lag_events,
        extract(epoch from now() - min(created_at))::float8 * 1000 as lag_ms
 from unrouted`;
