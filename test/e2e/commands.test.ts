@@ -2,7 +2,8 @@ import { spawn } from 'node:child_process';
 import { dirname } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import type { TestDatabase } from '../support/database.ts';
-import { type ProcessEnd, program, runProgram } from '../support/processes.ts';
+import { type ProcessEnd, program, runProgram, startProgram } from '../support/processes.ts';
+import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { apply, createShop, keyOf, receiver, shopRules } from './shop.ts';
 import { eventually, rulesFile, startSidecar } from './support.ts';
 
@@ -291,4 +292,32 @@ test('help fits 80 columns and names the exit statuses', async () => {
     ).toEqual([]);
   }
   expect(ends[0]?.stdout).toContain('Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 not reachable.');
+});
+
+test('status --watch shows it again until Ctrl-C, also after the database was away; with --json a line each', async () => {
+  const database = await createShop('cmd_watch');
+  const { hostname, port } = new URL(database.url);
+  const proxy = await startTcpProxy({ host: hostname, port: Number(port) });
+  onTestFinished(() => proxy.stop());
+  const rules = await rulesFile(shopRules({ database: database.url, url: nowhere }));
+  await apply(rules);
+  const url = proxy.through(database.url);
+  const watching = startProgram(['status', '-c', rules, '--database', url, '--watch', '50ms', '--json']);
+  const lines = () =>
+    watching
+      .stdout()
+      .split('\n')
+      .filter((line) => line !== '');
+  await eventually('two looks', () => lines().length >= 2);
+  expect(JSON.parse(lines()[1] ?? '')).toMatchObject({ instances: [], dead_letters: 0 });
+  await proxy.refuse();
+  await eventually('it to say that the database is away', () => lines().some((line) => !line.startsWith('{')));
+  await proxy.resume();
+  const before = lines().length;
+  await eventually('it to go on', () =>
+    lines()
+      .slice(before)
+      .some((line) => line.startsWith('{')),
+  );
+  expect(await watching.kill('SIGINT')).toMatchObject({ status: 0, stderr: '' });
 });

@@ -1,15 +1,17 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import { type DatabaseStatus, type InstanceStatus, readDatabaseStatus } from '../../transport/postgres/status.ts';
 import {
   type ConfigOptions,
   configOption,
   databaseOption,
+  duration,
   jsonOption,
   readDatabaseUrl,
   withDatabase,
 } from '../options.ts';
 import { ago, span, table } from '../table.ts';
+import { watch } from '../watch.ts';
 
 /** Twice the default of settings.instance_timeout: by then others have taken its work. */
 const silentMs = 20_000;
@@ -21,11 +23,32 @@ export function statusCommand(): Command {
     .addOption(databaseOption())
     .addOption(jsonOption())
     .option('--detailed', 'also the last error of each destination')
-    .action(async (options: ConfigOptions & { json?: true; detailed?: true }) => {
+    .addOption(
+      new Option('-w, --watch [interval]', 'again and again, until Ctrl-C; with --json a line each time')
+        .argParser(duration)
+        .preset('2s'),
+    )
+    .action(async (options: Options) => {
       const url = await readDatabaseUrl(options);
-      const status = await withDatabase(url, readDatabaseStatus);
-      console.log(options.json ? JSON.stringify(status, null, 2) : describe(status, options.detailed === true));
+      const look = async () => {
+        const status = await withDatabase(url, readDatabaseStatus);
+        if (!options.json) return describe(status, options.detailed === true);
+        return JSON.stringify(status, null, options.watch === undefined ? 2 : 0);
+      };
+      if (options.watch === undefined) console.log(await look());
+      else
+        await watch(
+          options.watch,
+          async () => `${await look()}${options.json ? '' : `\n\n${new Date().toLocaleString()}`}`,
+        );
     });
+}
+
+interface Options extends ConfigOptions {
+  readonly json?: true;
+  readonly detailed?: true;
+  /** Milliseconds. */
+  readonly watch?: number;
 }
 
 function describe(status: DatabaseStatus, detailed: boolean): string {
