@@ -6,6 +6,7 @@ import { applyCommand } from './commands/apply.ts';
 import { checkpointCommand } from './commands/checkpoint.ts';
 import { demoCommand } from './commands/demo.ts';
 import { dlqCommand } from './commands/dlq.ts';
+import { explainCommand } from './commands/explain.ts';
 import { metricsCommand } from './commands/metrics.ts';
 import { planCommand } from './commands/plan.ts';
 import { runCommand } from './commands/run.ts';
@@ -38,6 +39,7 @@ for (const command of [
   applyCommand(),
   runCommand(),
   statusCommand(),
+  explainCommand(),
   dlqCommand(),
   checkpointCommand(),
   metricsCommand(),

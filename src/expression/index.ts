@@ -3,6 +3,7 @@ export { compileCondition, compileExpression, fires } from './compile.ts';
 export { CompileError, type ValuePath } from './compile-error.ts';
 export { eventEnvelope } from './envelope.ts';
 export { unmaskAddress } from './escape.ts';
+export { type Explained, explainCondition, type ReadValue, type Verdict } from './explain.ts';
 export { changedColumns } from './json.ts';
 export { toText } from './print.ts';
 export { type Fact, type Requirement, requirementsOf, type Subject } from './requirement.ts';
