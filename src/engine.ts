@@ -20,6 +20,7 @@ import { readCheckpoint } from './transport/postgres/checkpoint.ts';
 import { describeError, isTransient } from './transport/postgres/connection.ts';
 import { DatabasePools } from './transport/postgres/database-pools.ts';
 import { createDeliveryQueue } from './transport/postgres/delivery-queue.ts';
+import { readHolds } from './transport/postgres/destination-holds.ts';
 import { keepHouse } from './transport/postgres/housekeeping.ts';
 import { createInstanceRegistry } from './transport/postgres/instance-registry.ts';
 import { inTime, Lifeline } from './transport/postgres/lifeline.ts';
@@ -46,6 +47,7 @@ export interface EngineStatus extends DatabaseStatus {
 export interface DestinationStatus {
   readonly name: string;
   readonly kind: string;
+  readonly state: 'enabled' | 'paused' | 'disabled';
   readonly in_flight: number;
   readonly waiting: number;
   readonly breaker: 'closed' | 'open' | 'half-open';
@@ -104,6 +106,7 @@ export class Engine {
       onDeclaredDead: () => this.#dispatcher.forget(),
       onDoubt: () => this.#dispatcher.distrustClaims(),
       onRescued: () => this.#dispatcher.wake(),
+      onHolds: (holds, askedAt) => this.#dispatcher.holds.take(holds, askedAt),
       onEvicted: () => this.#placesAreFree(),
     });
     this.#dispatcher = new Dispatcher({
@@ -114,6 +117,7 @@ export class Engine {
       pollIntervalMs: () => this.#config.settings.pollIntervalMs * (this.#router.routing ? 2 : 1),
       alive: () => this.#membership.alive(),
       confirmNewestRules: () => this.#membership.confirmNewestRules(),
+      readHolds: () => readHolds(this.#pools.durable),
       onHandedBack: () => this.#wakeUpCalls.leave('deliveries'),
     });
     this.#router = new Router({
@@ -164,6 +168,7 @@ export class Engine {
       onMark: (payload) => this.#recorder.hearMark(payload),
       onDeaf: () => this.#recorder.deafened(),
       onPlaces: () => this.#placesAreFree(),
+      onDestinations: () => void this.#dispatcher.holds.look(),
     });
   }
 
@@ -313,6 +318,7 @@ export class Engine {
     return this.#dispatcher.lanes.map((lane) => ({
       name: lane.destination.name,
       kind: lane.destination.kind,
+      state: lane.state(now),
       in_flight: lane.inFlight,
       waiting: lane.waiting,
       breaker: lane.breakerState(now),

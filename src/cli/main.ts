@@ -5,6 +5,7 @@ import { describeError, programVersion } from '../transport/postgres/connection.
 import { applyCommand } from './commands/apply.ts';
 import { checkpointCommand } from './commands/checkpoint.ts';
 import { demoCommand } from './commands/demo.ts';
+import { destinationsCommand } from './commands/destinations.ts';
 import { dlqCommand } from './commands/dlq.ts';
 import { explainCommand } from './commands/explain.ts';
 import { metricsCommand } from './commands/metrics.ts';
@@ -41,6 +42,7 @@ for (const command of [
   statusCommand(),
   explainCommand(),
   dlqCommand(),
+  destinationsCommand(),
   checkpointCommand(),
   metricsCommand(),
   demoCommand(),

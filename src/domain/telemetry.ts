@@ -42,6 +42,16 @@ export type TelemetryEvent =
   | { readonly type: 'delivery.fenced'; readonly count: number }
   | { readonly type: 'delivery.rescued'; readonly count: number }
   | { readonly type: 'breaker.changed'; readonly destination: string; readonly state: 'open' | 'half-open' | 'closed' }
+  /** Nothing is sent there until a person enables it; what is queued waits. */
+  | {
+      readonly type: 'destination.disabled';
+      readonly destination: string;
+      readonly by: 'person' | 'receiver';
+      readonly reason: string | null;
+    }
+  | { readonly type: 'destination.enabled'; readonly destination: string }
+  /** The receiver asked for it (Retry-After). */
+  | { readonly type: 'destination.paused'; readonly destination: string; readonly forMs: number }
   | { readonly type: 'instance.suspended'; readonly silentMs: number }
   | { readonly type: 'retention.dropped'; readonly partition: string };
 

@@ -144,6 +144,18 @@ function entryOf(event: TelemetryEvent): Entry | null {
       return warn(`${event.count} deliveries of a silent instance were taken over`);
     case 'breaker.changed':
       return warn(`the circuit breaker of ${event.destination} is ${event.state}`, { destination: event.destination });
+    case 'destination.disabled':
+      return warn(
+        `${event.destination} is disabled by ${event.by === 'person' ? 'a person' : 'its receiver'}${event.reason === null ? '' : `: ${event.reason}`}; what is queued for it waits for \`pg-observers destinations enable\``,
+        { destination: event.destination, by: event.by, reason: event.reason },
+      );
+    case 'destination.enabled':
+      return info(`${event.destination} is enabled`, { destination: event.destination });
+    case 'destination.paused':
+      return info(`${event.destination} is paused for ${event.forMs} ms: its receiver asked for it`, {
+        destination: event.destination,
+        for_ms: event.forMs,
+      });
     case 'instance.suspended':
       return warn(`this process was silent for ${event.silentMs} ms; its claims are given up`);
     case 'retention.dropped':

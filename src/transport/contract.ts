@@ -221,6 +221,16 @@ export type RequestedHold =
   | { readonly kind: 'disabled'; readonly reason: string }
   | { readonly kind: 'paused'; readonly forMs: number };
 
+/** A destination that is sent nothing: what is queued for it waits. */
+export interface DestinationHold {
+  readonly destination: string;
+  /** null: it is only paused. */
+  readonly disabledBy: 'person' | 'receiver' | null;
+  readonly reason: string | null;
+  /** Until its pause ends, milliseconds; 0: there is none. */
+  readonly pausedForMs: number;
+}
+
 /**
  * Delivered, and nothing else follows: neither a lane nor a dead letter waits for it, nor a reader of its note, and its
  * destination goes on. Most outcomes are, and a batch of nothing else takes a statement half as dear.
@@ -253,4 +263,6 @@ export interface Heartbeat {
   readonly declaredDead: boolean;
   /** Another instance is silent: its claims and its places may have to be taken over. */
   readonly othersLate: boolean;
+  /** Those in force. */
+  readonly holds: readonly DestinationHold[];
 }

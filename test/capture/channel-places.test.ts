@@ -55,6 +55,7 @@ async function startStation(
     pool: database.ours,
     channels: ['c'],
     onEvents: () => {},
+    onDestinations: () => {},
     onReplays: () => {},
     onDeliveries: () => {},
     onNotification: (channel, payload) => recorder.hear(channel, payload),

@@ -51,6 +51,7 @@ test('a process stopped while it begins several deliveries begins no other one w
     releaseUnknown: async () => 0,
   };
   const dispatcher = new Dispatcher({
+    readHolds: async () => [],
     queue: () => queue,
     instance: () => 'this one',
     pollIntervalMs: () => 10,

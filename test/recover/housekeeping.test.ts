@@ -204,7 +204,9 @@ test('status counts what is there', async () => {
       last_error: expect.stringMatching(/answered 500/),
     },
   ]);
-  expect(destinations).toEqual([{ name: 'hook', kind: 'webhook', in_flight: 2, waiting: 0, breaker: 'closed' }]);
+  expect(destinations).toEqual([
+    { name: 'hook', kind: 'webhook', state: 'enabled', in_flight: 2, waiting: 0, breaker: 'closed' },
+  ]);
   await engine.stop({ timeoutMs: 0 });
   await emitMany(database, 9, 20);
   await database.query(

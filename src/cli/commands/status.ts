@@ -52,9 +52,14 @@ interface Options extends ConfigOptions {
 }
 
 function describe(status: DatabaseStatus, detailed: boolean): string {
-  return [instances(status), routing(status), queue(status, detailed), ...heldLanes(status), deadLetters(status)].join(
-    '\n\n',
-  );
+  return [
+    instances(status),
+    routing(status),
+    queue(status, detailed),
+    ...heldDestinations(status),
+    ...heldLanes(status),
+    deadLetters(status),
+  ].join('\n\n');
 }
 
 function instances({ instances: rows }: DatabaseStatus): string {
@@ -97,6 +102,20 @@ function queue({ queue: rows }: DatabaseStatus, detailed: boolean): string {
     ...(detailed ? [row.last_error ?? '–'] : []),
   ]);
   return table(detailed ? [...head, 'LAST ERROR'] : head, cells);
+}
+
+function heldDestinations({ held_destinations: rows }: DatabaseStatus): string[] {
+  if (rows.length === 0) return [];
+  const cells = rows.map((row) => [
+    row.destination,
+    row.disabled_at === null ? 'paused' : 'disabled',
+    row.disabled_at === null ? '–' : ago(row.disabled_at),
+    row.paused_until === null ? '–' : span(new Date(row.paused_until).getTime() - Date.now()),
+    row.disabled_by === 'person' ? 'a person' : 'its receiver',
+    row.reason ?? '–',
+  ]);
+  const held = table(['DESTINATION', 'STATE', 'SINCE', 'FOR', 'BY', 'REASON'], cells);
+  return [`${pc.yellow('Destinations that are sent nothing: `destinations enable NAME` lets them go on.')}\n${held}`];
 }
 
 function heldLanes({ held_lanes: lanes }: DatabaseStatus): string[] {

@@ -24,8 +24,9 @@ export function consequenceOf(outcome: Outcome, delivery: Delivery, action: Acti
   const retryAfterMs = cappedRetryAfter(outcome, destination.retryAfterMaxMs);
   const pause = pauseOf(outcome, retryAfterMs);
   switch (verdict) {
-    // Until destinations can be disabled.
+    // It waits with the rest, however often it was tried: what the destination can't take now is nobody's last attempt.
     case 'disable':
+      return { ...failure, kind: 'retry', hold: disabled(outcome.request === null ? failure.errorMessage : asked) };
     case 'reject':
       return { ...failure, kind: 'dead', reason: 'rejected', hold: pause };
     case 'retry': {

@@ -4,10 +4,11 @@ import type { DeadLetterReason } from '../../domain/outcome.ts';
 import type { Action, Config } from '../../domain/rules.ts';
 import { SourceNames } from '../../domain/source-names.ts';
 import type { Telemetry } from '../../domain/telemetry.ts';
-import type { ClaimedDelivery, DeliveryQueue, Settlement } from '../../transport/contract.ts';
+import type { ClaimedDelivery, DeliveryQueue, RequestedHold, Settlement } from '../../transport/contract.ts';
 import { attempt } from './attempt.ts';
 import { Cancellation } from './cancellation.ts';
 import type { ClaimsInHand } from './claims-in-hand.ts';
+import { isTooOld, tooOld } from './consequence.ts';
 import type { DestinationLane } from './destination-lane.ts';
 import { createSettlementRedactor } from './redaction.ts';
 import type { Settler } from './settler.ts';
@@ -18,6 +19,8 @@ export interface DeliveryWorkerOptions {
   readonly confirmNewestRules: () => Promise<boolean>;
   readonly settler: Settler;
   readonly inHand: ClaimsInHand;
+  /** The receiver wants nothing more, for a while or at all. */
+  readonly onHold: (destination: string, hold: RequestedHold) => void;
   readonly telemetry: Telemetry;
 }
 
@@ -78,6 +81,8 @@ export class DeliveryWorker {
       await this.#options.inHand.release([claimed], 0, 'the rules changed');
       return null;
     }
+    if (isTooOld(delivery, action.retry, performance.now()))
+      return this.#bury(claimed, 'exhausted', tooOld(action.retry));
     const outcome = await attempt(delivery, event, action, lane.client, this.#cancellation, this.#openNote);
     if (outcome === 'cancelled') return null;
     if (outcome === 'busy') {
@@ -85,15 +90,17 @@ export class DeliveryWorker {
       return null;
     }
     this.#settle(outcome, event);
-    if (outcome.reason === 'engine_fault') return null;
+    if (outcome.reason === 'engine_fault' || outcome.hold?.kind === 'disabled') return null;
     return outcome.kind === 'retry' || outcome.reason === 'exhausted';
   }
 
   #settle(outcome: Settlement, event: EventRecord): void {
     const keepAttempt = this.#keep === 'all' || (this.#keep === 'failures' && outcome.kind !== 'delivered');
     const settlement = this.#redact({ ...outcome, keepAttempt, holdsLane: this.#holdsLane(outcome, outcome.reason) });
-    this.#options.settler.add(settlement);
     const { delivery } = settlement;
+    // Before its claim may end, and the next one begin.
+    if (settlement.hold) this.#options.onHold(delivery.destination, settlement.hold);
+    this.#options.settler.add(settlement);
     this.#options.telemetry({
       type: 'attempt.finished',
       delivery: delivery.id,
@@ -144,7 +151,7 @@ export class DeliveryWorker {
   }
 
   /** A dead letter without an attempt. */
-  #bury(claimed: ClaimedDelivery, reason: 'rule_removed' | 'engine_fault', errorMessage: string): null {
+  #bury(claimed: ClaimedDelivery, reason: Exclude<DeadLetterReason, 'rejected'>, errorMessage: string): null {
     const holdsLane = this.#holdsLane(claimed, reason);
     this.#options.settler.add({ ...unattempted, delivery: claimed.delivery, reason, errorMessage, holdsLane });
     return null;

@@ -35,6 +35,7 @@ export class DestinationLane {
   /** Moving average; null before the first attempt has ended. Milliseconds. */
   #attemptMs: number | null = null;
   #announced: BreakerState = 'closed';
+  #heldUntil = Number.NEGATIVE_INFINITY;
 
   constructor(destination: Destination, client: DestinationClient, now: number) {
     this.#destination = destination;
@@ -78,6 +79,20 @@ export class DestinationLane {
     return formerClient;
   }
 
+  /** Nothing begins before that, whatever else would permit it. @param until in the time of performance.now(); Infinity: until told otherwise */
+  hold(until: number): void {
+    this.#heldUntil = until;
+  }
+
+  isHeld(now: number): boolean {
+    return now < this.#heldUntil;
+  }
+
+  state(now: number): 'enabled' | 'paused' | 'disabled' {
+    if (!this.isHeld(now)) return 'enabled';
+    return this.#heldUntil === Number.POSITIVE_INFINITY ? 'disabled' : 'paused';
+  }
+
   breakerState(now: number): BreakerState {
     return this.#breaker?.state(now) ?? 'closed';
   }
@@ -107,7 +122,7 @@ export class DestinationLane {
 
   /** Milliseconds until its limits let something through; 0 when nothing but its places limits it. */
   waitMs(now: number): number {
-    return Math.max(this.#breaker?.waitMs(now) ?? 0, this.#bucket?.waitMs(now) ?? 0);
+    return Math.max(this.#heldUntil - now, this.#breaker?.waitMs(now) ?? 0, this.#bucket?.waitMs(now) ?? 0);
   }
 
   add(claimed: ClaimedDelivery): void {
@@ -145,6 +160,7 @@ export class DestinationLane {
   }
 
   #permitted(now: number): number {
+    if (this.isHeld(now)) return 0;
     const probes = this.#breaker?.permits(now) ?? Number.POSITIVE_INFINITY;
     return Math.min(probes, this.#bucket?.available(now) ?? Number.POSITIVE_INFINITY);
   }

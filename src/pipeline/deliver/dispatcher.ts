@@ -16,6 +16,7 @@ import type {
   ClaimedDelivery,
   ClaimWish,
   DeliveryQueue,
+  DestinationHold,
   NewDelivery,
   Reservation,
   Settlement,
@@ -24,10 +25,12 @@ import { StageLoop } from '../stage-loop.ts';
 import { AttemptsInFlight } from './attempts-in-flight.ts';
 import { ClaimsInHand } from './claims-in-hand.ts';
 import { DeliveryWorker } from './delivery-worker.ts';
+import { DestinationHolds } from './destination-holds.ts';
 import type { DestinationLane } from './destination-lane.ts';
 import { DestinationLanes } from './destination-lanes.ts';
 import { ReservedPlaces } from './reservation.ts';
 import { Settler } from './settler.ts';
+import { within } from './within.ts';
 
 export interface DispatcherOptions {
   /** The current instance. */
@@ -41,6 +44,8 @@ export interface DispatcherOptions {
   readonly confirmNewestRules: () => Promise<boolean>;
   /** While stopping: what was not begun can be claimed by others. */
   readonly onHandedBack?: () => Promise<void>;
+  /** Which destinations are sent nothing, as the table says now. */
+  readonly readHolds: () => Promise<readonly DestinationHold[]>;
   readonly telemetry: Telemetry;
   readonly isTransient: (error: unknown) => boolean;
 }
@@ -55,6 +60,8 @@ const heldUpMs = 20;
 const lastWordsMs = 5_000;
 
 export class Dispatcher {
+  /** Told of what others write into the table. */
+  readonly holds: DestinationHolds;
   readonly #options: DispatcherOptions;
   readonly #loop: StageLoop;
   readonly #settler: Settler;
@@ -73,7 +80,18 @@ export class Dispatcher {
     this.#options = options;
     this.#settler = new Settler({ ...options, onSettled: (settlements) => this.#settled(settlements) });
     this.#inHand = new ClaimsInHand({ ...options, onReleased: () => this.wake() }, performance.now());
-    this.#worker = new DeliveryWorker({ ...options, settler: this.#settler, inHand: this.#inHand });
+    this.holds = new DestinationHolds({
+      ...options,
+      lanes: this.#lanes,
+      onHeld: (lane, why) => void this.#inHand.release(lane.drain(), 0, why),
+      onFree: () => this.wake(),
+    });
+    this.#worker = new DeliveryWorker({
+      ...options,
+      settler: this.#settler,
+      inHand: this.#inHand,
+      onHold: (destination, hold) => this.holds.ask(destination, hold),
+    });
     this.#attempts = new AttemptsInFlight({
       ...options,
       lanes: this.#lanes,
@@ -99,6 +117,7 @@ export class Dispatcher {
   load(config: Config): void {
     const retired = this.#lanes.load(config, performance.now());
     this.#worker.load(config);
+    this.holds.tell();
     for (const lane of retired) void this.#retire(lane);
     this.wake();
   }
@@ -262,6 +281,7 @@ export class Dispatcher {
 
   #settled(settlements: readonly Settlement[]): void {
     this.#inHand.settled(settlements);
+    this.holds.settled(settlements);
     // A retry has its time now, and a follower of an ordered lane is free: both only the table knows.
     const freed = ({ orderingKey, deadLetterId }: Delivery) => orderingKey !== null || deadLetterId !== null;
     if (settlements.some(({ kind, delivery }) => kind === 'retry' || freed(delivery))) this.wake();
@@ -281,13 +301,4 @@ function lackingOf(wanted: readonly ClaimWish[], claimed: readonly ClaimedDelive
     lacking.set(delivery.destination, (lacking.get(delivery.destination) ?? 0) - 1);
   }
   return lacking;
-}
-
-async function within(ms: number, done: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([done, late]);
-  clearTimeout(timer);
 }

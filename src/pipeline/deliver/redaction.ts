@@ -19,7 +19,7 @@ export function createSettlementRedactor(secrets: readonly string[]): (settlemen
   const text = (value: string) => (value.length < shortestCut ? whole(value) : withoutCutSecret(whole(value), long));
   const nullable = (value: string | null) => (value === null ? null : text(value));
   return (settlement) => {
-    const { errorClass, errorMessage, responseExcerpt, request } = settlement;
+    const { errorClass, errorMessage, responseExcerpt, request, hold } = settlement;
     // Most attempts succeed and leave nothing to look through.
     if (errorClass === null && errorMessage === null && responseExcerpt === null && request === undefined)
       return settlement;
@@ -29,6 +29,7 @@ export function createSettlementRedactor(secrets: readonly string[]): (settlemen
       errorMessage: nullable(errorMessage),
       responseExcerpt: nullable(responseExcerpt),
       request: request === undefined ? undefined : redactDeep(request, text),
+      ...(hold?.kind === 'disabled' && { hold: { ...hold, reason: text(hold.reason) } }),
     };
   };
 }

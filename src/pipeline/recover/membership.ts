@@ -1,5 +1,5 @@
 import type { Telemetry } from '../../domain/telemetry.ts';
-import type { InstanceRegistry } from '../../transport/contract.ts';
+import type { DestinationHold, InstanceRegistry } from '../../transport/contract.ts';
 import { StageLoop } from '../stage-loop.ts';
 
 export interface MembershipOptions {
@@ -14,6 +14,8 @@ export interface MembershipOptions {
   readonly onRescued: () => void;
   /** The database was away, or did not hear this process for long: what was read there before may not hold any more. */
   readonly onDoubt: () => void;
+  /** Which destinations are sent nothing. @param askedAt in the time of performance.now() */
+  readonly onHolds: (holds: readonly DestinationHold[], askedAt: number) => void;
   /** Another process lost its sessions, and with them what only one may do. */
   readonly onEvicted: () => void;
   readonly telemetry: Telemetry;
@@ -148,7 +150,7 @@ export class Membership {
     const silentMs = this.silentMs();
     // Before the statement, not after: the database may have counted from its beginning.
     const at = performance.now();
-    const { newestRules, declaredDead, othersLate } = await this.#registry.heartbeat(
+    const { newestRules, declaredDead, othersLate, holds } = await this.#registry.heartbeat(
       this.#options.rulesVersion(),
       this.#options.routing(),
       this.#options.timeoutMs(),
@@ -162,6 +164,7 @@ export class Membership {
     this.#beatAt = at;
     this.#newestRules = newestRules;
     this.#othersLate = othersLate;
+    this.#options.onHolds(holds, at);
   }
 
   async #beginAnew(silentMs: number): Promise<void> {

@@ -5,6 +5,7 @@ import type { Delivery } from '../../domain/delivery.ts';
 import type { Heartbeat, InstanceRegistry, Settlement } from '../contract.ts';
 import { programVersion } from './connection.ts';
 import { type DeliveryRow, deliveryColumns, toDelivery } from './delivery-queue.ts';
+import { type HoldRow, holdsInForce, toHolds } from './destination-holds.ts';
 import { newLease, settle } from './settlement.ts';
 
 /**
@@ -35,6 +36,14 @@ interface Self {
   readonly process: string;
 }
 
+interface BeatRow {
+  readonly newest: boolean;
+  readonly is_new: boolean;
+  readonly declared_dead: boolean;
+  readonly others_late: boolean;
+  readonly holds: HoldRow[] | null;
+}
+
 /** A killed router's row goes on saying that it routes, until the next router says so of itself. */
 async function heartbeat(
   pool: pg.Pool,
@@ -43,7 +52,7 @@ async function heartbeat(
   routing: boolean,
   timeoutMs: number,
 ): Promise<Heartbeat & { readonly isNew: boolean }> {
-  const { rows } = await pool.query<{ newest: boolean; is_new: boolean; declared_dead: boolean; others_late: boolean }>(
+  const { rows } = await pool.query<BeatRow>(
     `with former as (
        update observers.instances set routing = false where routing and id <> $1 and $6::boolean
      ), beat as (
@@ -58,7 +67,8 @@ async function heartbeat(
        where o.rules_version <> b.rules_version and o.rules_loaded_at > b.rules_loaded_at
          and o.heartbeat_at > now() - interval '1 minute') as newest, exists (
        select from observers.instances o
-       where o.id <> $1 and o.heartbeat_at < now() - make_interval(secs => $8::float8 / 1000)) as others_late
+       where o.id <> $1 and o.heartbeat_at < now() - make_interval(secs => $8::float8 / 1000)) as others_late,
+       ${holdsInForce} as holds
      from beat b`,
     [self.id, hostname(), pid, programVersion, rulesVersion, routing, self.process, timeoutMs],
   );
@@ -67,6 +77,7 @@ async function heartbeat(
     newestRules: beat?.newest === true,
     declaredDead: beat?.declared_dead === true,
     othersLate: beat?.others_late === true,
+    holds: toHolds(beat?.holds ?? null),
     isNew: beat?.is_new === true,
   };
 }

@@ -31,4 +31,6 @@ export const wakeFor = {
   replays: 'replays',
   /** An instance stopped: what it did is free. */
   places: 'places',
+  /** A destination was disabled, enabled or paused. */
+  destinations: 'destinations',
 } as const;

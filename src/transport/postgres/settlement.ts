@@ -7,6 +7,7 @@ import type pg from 'pg';
 import { isPlain, type Settlement } from '../contract.ts';
 import { digitsArray } from './array-literal.ts';
 import { withTransaction } from './connection.ts';
+import { holdColumns, holdSettling } from './destination-holds.ts';
 import { noteColumns, noteSettling } from './notes.ts';
 
 /**
@@ -22,19 +23,20 @@ export async function settle(
 ): Promise<ReadonlySet<string>> {
   if (settlements.every(isPlain))
     return settled(await pool.query<{ id: string }>(plainSettlement(instance, settlements)));
-  const noted = settlements.some(({ note }) => note);
+  const also = { notes: settlements.some(({ note }) => note), holds: settlements.some(({ hold }) => hold) };
   const values = [
     ...settlementColumns(instance, settlements),
-    ...(noted ? noteColumns(settlements, storableJson) : []),
+    ...(also.notes ? noteColumns(settlements, storableJson) : []),
+    ...(also.holds ? holdColumns(settlements, storable) : []),
   ];
   const inLanes = settlements.filter((s) => s.delivery.orderingKey !== null && s.kind !== 'retry');
   const replayed = settlements.filter((s) => s.kind !== 'retry').flatMap((s) => s.delivery.deadLetterId ?? []);
   if (inLanes.length === 0 && replayed.length === 0)
-    return settled(await pool.query<{ id: string }>({ ...settleStatement(false, noted), values }));
+    return settled(await pool.query<{ id: string }>({ ...settleStatement({ ...also, lanes: false }), values }));
   // Lanes first, in a statement of their own: the settling one must see what a router queued while this waited for it.
   return withTransaction(pool, async (client) => {
     await lockLanes(client, inLanes, replayed);
-    return settled(await client.query<{ id: string }>({ ...settleStatement(true, noted), values }));
+    return settled(await client.query<{ id: string }>({ ...settleStatement({ ...also, lanes: true }), values }));
   });
 }
 
@@ -213,8 +215,15 @@ promoted as (
   where d.id = next.id and d.state = 'blocked'
 )`;
 
-/** Most outcomes need neither: a statement of its own for each case, prepared when it first comes up. */
-function settleStatement(lanes: boolean, notes: boolean): { readonly name: string; readonly text: string } {
-  const name = `settle${lanes ? '_lanes' : ''}${notes ? '_notes' : ''}`;
-  return { name, text: settleQuery(`${lanes ? laneSettling : ''}${notes ? noteSettling : ''}`) };
+interface Also {
+  readonly lanes: boolean;
+  readonly notes: boolean;
+  readonly holds: boolean;
+}
+
+/** Most outcomes need none of these: a statement of its own for each case, prepared when it first comes up. */
+function settleStatement({ lanes, notes, holds }: Also): { readonly name: string; readonly text: string } {
+  const name = `settle${lanes ? '_lanes' : ''}${notes ? '_notes' : ''}${holds ? '_holds' : ''}`;
+  const more = [lanes ? laneSettling : '', notes ? noteSettling : '', holds ? holdSettling(notes ? 19 : 16) : ''];
+  return { name, text: settleQuery(more.join('')) };
 }

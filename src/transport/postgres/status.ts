@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import { type HeldDestination, readHeldDestinations } from './destination-holds.ts';
 
 /** What `status --json` and /api/v1/status print: names as in the tables. */
 export interface DatabaseStatus {
@@ -7,6 +8,8 @@ export interface DatabaseStatus {
   readonly queue: readonly QueueStatus[];
   /** Lanes that wait for a dead letter to be replayed or discarded, the longest first; at most 20 of them. */
   readonly held_lanes: readonly HeldLane[];
+  /** Destinations that are sent nothing. */
+  readonly held_destinations: readonly HeldDestination[];
   readonly dead_letters: number;
 }
 
@@ -83,19 +86,20 @@ export async function readRoutingLag(pool: pg.Pool): Promise<RoutingLag> {
 }
 
 export async function readDatabaseStatus(pool: pg.Pool): Promise<DatabaseStatus> {
-  const [instances, checkpoint, captured, queue, held, dead] = await Promise.all([
+  const [instances, checkpoint, captured, queue, held, destinations, dead] = await Promise.all([
     pool.query<InstanceStatus>('select *, id::text as id from observers.instance_status order by started_at'),
     readRoutingLag(pool),
     pool.query<{ last: string | null }>(
       "select last_value::text as last from pg_sequences where schemaname = 'observers' and sequencename = 'events_id_seq'",
     ),
-    pool.query<QueueStatus>(queueQuery),
+    readQueue(pool),
     pool.query<HeldLane>(
       `select l.destination, l.ordering_key, l.pending::int, d.id::text as dead_letter, d.observer, d.died_at
        from observers.lanes l
        join observers.dead_letters d on d.holds_lane and d.destination = l.destination and d.ordering_key = l.ordering_key
        where l.held order by l.pending desc, d.id limit 20`,
     ),
+    readHeldDestinations(pool),
     pool.query<{ count: number }>('select count(*)::int as count from observers.dead_letters'),
   ]);
   return {
@@ -107,10 +111,15 @@ export async function readDatabaseStatus(pool: pg.Pool): Promise<DatabaseStatus>
       lag_ms: checkpoint.lagMs,
       captured: captured.rows[0]?.last == null ? null : Number(captured.rows[0].last),
     },
-    queue: queue.rows,
+    queue,
     held_lanes: held.rows,
+    held_destinations: destinations,
     dead_letters: dead.rows[0]?.count ?? 0,
   };
+}
+
+export async function readQueue(pool: pg.Pool): Promise<readonly QueueStatus[]> {
+  return (await pool.query<QueueStatus>(queueQuery)).rows;
 }
 
 /**

@@ -27,6 +27,8 @@ export interface WakeUpCallsOptions {
   readonly onDeaf: () => void;
   /** An instance stopped, and what only one does is free. */
   readonly onPlaces: () => void;
+  /** A destination was disabled, enabled or paused. */
+  readonly onDestinations: () => void;
   readonly telemetry: Telemetry;
 }
 
@@ -95,12 +97,13 @@ export class WakeUpCalls {
   }
 
   #hear(channel: string, payload: string): void {
-    const { onNotification, onMark, onDeliveries, onReplays, onPlaces, onEvents } = this.#options;
+    const { onNotification, onMark, onDeliveries, onReplays, onPlaces, onDestinations, onEvents } = this.#options;
     if (channel === markChannel) return onMark(payload);
     if (channel !== wakeChannel) return onNotification(channel, payload);
     if (payload === wakeFor.deliveries) return onDeliveries();
     if (payload === wakeFor.replays) return onReplays();
     if (payload === wakeFor.places) return onPlaces();
+    if (payload === wakeFor.destinations) return onDestinations();
     onEvents();
   }
 
@@ -111,6 +114,7 @@ export class WakeUpCalls {
     this.#options.onListening(this.#channels);
     this.#options.telemetry({ type: 'listener.connected' });
     this.#options.onReplays();
+    this.#options.onDestinations();
     this.#options.onDeliveries();
   }
 }

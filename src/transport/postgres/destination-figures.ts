@@ -1,0 +1,44 @@
+import type pg from 'pg';
+
+/** How a destination fares; names as in the tables. */
+export interface LastAttempt {
+  readonly started_at: string;
+  readonly status: number | null;
+  readonly error_class: string | null;
+  readonly error_message: string | null;
+}
+
+/** When the first of what waits is due, by destination; those without anything are left out. An index look each. */
+export async function readOldestDue(
+  pool: pg.Pool,
+  destinations: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  const { rows } = await pool.query<{ destination: string; due_at: string }>(
+    `select n.destination, o.due_at from unnest($1::text[]) as n(destination) cross join lateral (
+       select d.due_at from observers.deliveries d
+       where d.state = 'ready' and d.destination = n.destination order by d.due_at, d.id limit 1
+     ) o`,
+    [destinations],
+  );
+  return new Map(rows.map(({ destination, due_at }) => [destination, due_at]));
+}
+
+/** The last success and the last failure among the newest 10,000 attempts of all destinations: the history has no index for more. */
+export async function readLastAttempts(
+  pool: pg.Pool,
+  destination: string,
+): Promise<{ readonly success: LastAttempt | null; readonly failure: LastAttempt | null }> {
+  const { rows } = await pool.query<LastAttempt & { delivered: boolean }>(
+    `select distinct on (delivered) outcome = 'delivered' as delivered, started_at, status, error_class, error_message
+     from (select * from observers.attempts order by id desc limit 10000) newest
+     where destination = $1 order by delivered, started_at desc`,
+    [destination],
+  );
+  const last = (delivered: boolean): LastAttempt | null => {
+    const found = rows.find((row) => row.delivered === delivered);
+    if (found === undefined) return null;
+    const { started_at, status, error_class, error_message } = found;
+    return { started_at, status, error_class, error_message };
+  };
+  return { success: last(true), failure: last(false) };
+}
