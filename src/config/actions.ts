@@ -54,7 +54,7 @@ function readAction(field: Field, kind: DestinationKind, name: string, destinati
 function findDestination(field: Field, kind: DestinationKind, destinations: Destinations): Destination | null {
   const name = field.text();
   if (name === undefined) return null;
-  if (kind === 'webhook' && name.includes('://')) return findLiteral(field, destinations);
+  if (kind === 'webhook' && /:\/\/|\$\{\{/.test(name)) return findLiteral(field, destinations);
   const declared = destinations.declared.get(name);
   const found = destinations.all.get(name);
   if (found?.kind === kind) return found;

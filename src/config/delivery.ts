@@ -1,6 +1,8 @@
 import type { OutcomeRule } from '../domain/outcome-policy.ts';
 import type { RetryPolicy } from '../domain/retry.ts';
 import type { CircuitBreakerPolicy, DestinationKind, RateLimit } from '../domain/rules.ts';
+import type { AddressPolicy } from '../domain/webhook.ts';
+import { builtInAddresses, readAddresses } from './addresses.ts';
 import type { Field } from './field.ts';
 import { readOutcomes } from './outcomes.ts';
 import { builtInRetry, readRetry } from './retry.ts';
@@ -15,6 +17,7 @@ export interface Delivery {
   readonly retryAfterMaxMs: number;
   readonly rateLimit: RateLimit | null;
   readonly circuitBreaker: CircuitBreakerPolicy | null;
+  readonly addresses: AddressPolicy;
 }
 
 export const builtInDelivery: Delivery = Object.freeze({
@@ -25,6 +28,7 @@ export const builtInDelivery: Delivery = Object.freeze({
   retryAfterMaxMs: 3_600_000,
   rateLimit: null,
   circuitBreaker: null,
+  addresses: builtInAddresses,
 });
 
 const builtInBreaker: CircuitBreakerPolicy = { failureRate: 0.5, minimum: 10, windowMs: 30_000, openForMs: 10_000 };
@@ -46,6 +50,7 @@ export function readDelivery(field: Field, inherited: Delivery, kind: Destinatio
     retryAfterMaxMs: field.get('retry_after_max').duration(0, day) ?? inherited.retryAfterMaxMs,
     rateLimit: field.get('rate_limit').rate() ?? inherited.rateLimit,
     circuitBreaker: readBreaker(field.get('circuit_breaker'), inherited.circuitBreaker),
+    addresses: readAddresses(field.get('addresses'), inherited.addresses),
   });
 }
 

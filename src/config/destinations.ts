@@ -1,10 +1,12 @@
+import type { UrlTemplate } from '../domain/expression.ts';
 import { builtInOutcomes } from '../domain/outcome-policy.ts';
 import type { Destination, WebhookDestination } from '../domain/rules.ts';
 import { type Delivery, readDelivery } from './delivery.ts';
 import type { Field } from './field.ts';
-import { shortHash } from './fingerprint.ts';
+import { shortHash, withoutCredentials } from './fingerprint.ts';
 import { kindNames, kinds } from './kinds/index.ts';
-import { readUrl } from './urls.ts';
+import { plainWebhook } from './kinds/webhook.ts';
+import { parseUrl } from './urls.ts';
 
 export function readDestinations(fields: Field, defaults: Delivery): Map<string, Destination> {
   const destinations = new Map<string, Destination>();
@@ -19,6 +21,10 @@ function readDestination(name: string, field: Field, defaults: Delivery): Destin
   const kind = kindNames.find((candidate) => field.get(candidate).present) ?? null;
   const delivery = readDelivery(field, defaults, kind);
   if (kind === null) return null;
+  const addresses = field.get('addresses');
+  if (kind !== 'webhook' && addresses.present) {
+    addresses.refuseKey(`\`addresses\` is for webhook destinations, and this is ${kind}`, 'remove it');
+  }
   return Object.freeze({
     name,
     position: field.keyPosition,
@@ -33,18 +39,26 @@ function readDestination(name: string, field: Field, defaults: Delivery): Destin
  * (credentials, query) gets a short hash of its written form, so that two of them stay apart and nothing leaks.
  */
 export function literalDestination(field: Field, defaults: Delivery): WebhookDestination | null {
-  const url = readUrl(field, 'http');
-  if (url === null) return null;
-  const visible = `${url.origin}${url.pathname}`;
-  const hidden = url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '';
+  const plain = plainWebhook(field);
+  const name = nameOf(plain);
+  if (name === null) return null;
   return Object.freeze({
-    kind: 'webhook',
-    name: hidden ? `${visible}~${shortHash(String(field.written))}` : visible,
-    position: field.position,
     ...defaults,
+    ...plain,
+    name: name.isWhole ? name.visible : `${name.visible}~${shortHash(String(field.written))}`,
+    position: field.position,
     outcomes: builtInOutcomes('webhook').with(defaults.outcomes),
-    url: field.text() ?? '',
-    secrets: Object.freeze([]),
-    headers: Object.freeze({}),
   });
+}
+
+/** null when the URL was refused. */
+function nameOf({ url, urlTemplate }: { url: string; urlTemplate: UrlTemplate | null }) {
+  if (urlTemplate !== null) {
+    const visible = withoutCredentials(url);
+    return { visible, isWhole: visible === url };
+  }
+  const parsed = parseUrl(url);
+  if (parsed === null) return null;
+  const { username, password, search, hash } = parsed;
+  return { visible: `${parsed.origin}${parsed.pathname}`, isWhole: `${username}${password}${search}${hash}` === '' };
 }

@@ -1,4 +1,4 @@
-import type { CompiledExpression, Template, TemplateMode } from '../domain/expression.ts';
+import type { CompiledExpression, Template, TemplateMode, UrlTemplate } from '../domain/expression.ts';
 import type { OnDead } from '../domain/rules.ts';
 import {
   CompileError,
@@ -6,6 +6,7 @@ import {
   compileExpression,
   compileTemplate,
   compileTree,
+  compileUrl,
 } from '../expression/index.ts';
 import type { Field } from './field.ts';
 import type { Path } from './pointer.ts';
@@ -36,6 +37,11 @@ function readOrderBy(field: Field): CompiledExpression | null {
 export function readTemplate(field: Field, mode: TemplateMode): Template | null {
   if (field.value === undefined) return null;
   return compiled(field, () => compileTemplate(field.value, mode));
+}
+
+export function readUrlTemplate(field: Field): UrlTemplate | null {
+  const text = field.text();
+  return text === undefined ? null : compiled(field, () => compileUrl(text));
 }
 
 function compiled<T>(field: Field, compile: () => T): T | null {

@@ -20,7 +20,18 @@ function canonical(value: unknown): string {
 }
 
 /** Keys of a destination whose values are secret even when they stand in the file literally. */
-const secretKeys: ReadonlySet<string> = new Set(['secret', 'token', 'smtp', 'webhook_url', 'headers']);
+const secretKeys: ReadonlySet<string> = new Set([
+  'secret',
+  'token',
+  'smtp',
+  'webhook_url',
+  'headers',
+  'bearer',
+  'password',
+  'client_secret',
+  'key',
+  'passphrase',
+]);
 
 /** A destination as written, without what is secret in it. */
 export function withoutSecrets(value: unknown): unknown {

@@ -99,6 +99,7 @@ export const delivery: JsonSchema = {
     { default: '1h' },
   ),
   circuit_breaker: { $ref: '#/definitions/circuit_breaker' },
+  addresses: { $ref: '#/definitions/addresses' },
 };
 
 const listed = new Intl.ListFormat('en-GB').format(kindNames.map((name) => `\`${name}\``));

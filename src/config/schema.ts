@@ -1,4 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${…} is the format's own syntax here
+import { addressesDefinition } from './addresses.ts';
 import {
   actionDefinition,
   circuitBreakerDefinition,
@@ -172,6 +173,7 @@ export const schema: JsonSchema = {
     retry: retryDefinition,
     outcomes: outcomesDefinition,
     circuit_breaker: circuitBreakerDefinition,
+    addresses: addressesDefinition,
     source: sourceDefinition,
     destination: destinationDefinition,
     action: actionDefinition,

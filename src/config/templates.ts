@@ -4,12 +4,14 @@ import { type Kind, kindNames, kinds } from './kinds/index.ts';
 import { type Path, pointerOf } from './pointer.ts';
 import type { Problems } from './problems.ts';
 
-const evaluated: ReadonlySet<string> = new Set(
-  kindNames.flatMap((name) => {
+const evaluated: ReadonlySet<string> = new Set([
+  // A literal URL.
+  'webhook',
+  ...kindNames.flatMap((name) => {
     const { actionKeys, literalKeys = [] }: Kind = kinds[name];
     return Object.keys(actionKeys).filter((key) => !literalKeys.includes(key));
   }),
-);
+]);
 
 /** Refuses `${{ }}` where nothing evaluates it: it would be sent, or connected to, as it stands. */
 export function refuseStrayTemplates(document: WrittenDocument, problems: Problems): void {
@@ -35,9 +37,10 @@ export function refuseStrayTemplates(document: WrittenDocument, problems: Proble
   visit(document.value, []);
 }
 
-/** observers.<name>.actions.<i>.<key> */
-function isTemplatePlace(path: Path): boolean {
-  return path.length === 5 && path[0] === 'observers' && path[2] === 'actions' && evaluated.has(String(path[4]));
+/** observers.<name>.actions.<i>.<key>, and what of a webhook destination the event has a say in. */
+function isTemplatePlace([section, , kind, key, ...more]: Path): boolean {
+  if (section === 'destinations') return kind === 'webhook' && more.length === 0 && (key === 'url' || key === 'query');
+  return section === 'observers' && kind === 'actions' && more.length === 1 && evaluated.has(String(more[0]));
 }
 
 function isExpression(path: Path): boolean {

@@ -14,10 +14,8 @@ export const unsupportedKeys: ReadonlySet<string> = new Set([
   'mode',
   'module',
   'nats',
-  'oauth2',
   'opentelemetry',
   'proxy',
   'redis',
   'sql',
-  'url_query',
 ]);

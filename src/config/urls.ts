@@ -50,6 +50,15 @@ function keepSecrets(field: Field, url: URL): void {
   for (const [, value] of url.searchParams) if (value.length >= 8) field.secret(value);
 }
 
+/** For a URL with `${{ }}` in it: what came from outside into its query. */
+export function keepQuerySecrets(field: Field): void {
+  const query = field.text()?.indexOf('?') ?? -1;
+  for (const { from, value, start } of field.substitutions) {
+    const fromOutside = from === 'environment' || from === 'file';
+    if (fromOutside && query >= 0 && start > query && value.length >= 8) field.secret(value);
+  }
+}
+
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text);

@@ -30,6 +30,16 @@ export interface Template {
   renderJson(scope: Scope): string;
 }
 
+/** A URL with values of the event in it. */
+export interface UrlTemplate {
+  /** As written. */
+  readonly source: string;
+  /** Scheme, host and port when they are written in the template; null when the event has a say in them. */
+  readonly origin: string | null;
+  /** @throws ExpressionError when it can't be evaluated, or the values do not make a URL of this form */
+  render(scope: Scope): URL;
+}
+
 /** A condition or template that can't be evaluated on this event; becomes a dead letter with reason `engine_fault`. */
 export class ExpressionError extends Error {
   override readonly name = 'ExpressionError';

@@ -33,7 +33,13 @@ export const networkNames: readonly string[] = [
 ];
 
 /** Names of failures that are no statuses and no codes. */
-export const knownNames: readonly string[] = [...networkNames, 'auth'];
+export const knownNames: readonly string[] = [
+  ...networkNames,
+  'auth',
+  // No access token for the receiver.
+  'oauth2_token',
+  'address_refused',
+];
 
 const status = /^(?:(http|smtp)_)?(?:([1-9])xx|([1-9]\d\d)(?:-([1-9]\d\d))?)$/;
 /** RFC 3463; `5.7.x`: all of a subject. */

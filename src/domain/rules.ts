@@ -1,7 +1,8 @@
 import type { Operation } from './event.ts';
-import type { CompiledExpression, Template } from './expression.ts';
+import type { CompiledExpression, Template, UrlTemplate } from './expression.ts';
 import type { OutcomePolicy } from './outcome-policy.ts';
 import type { RetryPolicy } from './retry.ts';
+import type { AddressPolicy, OAuth2Client, Parameter, TlsOptions, WebhookFormat, WebhookMethod } from './webhook.ts';
 
 /** Where something stands in the file, for messages: 1-based. */
 export interface Position {
@@ -73,15 +74,26 @@ interface DestinationCommon {
   readonly retryAfterMaxMs: number;
   readonly rateLimit: RateLimit | null;
   readonly circuitBreaker: CircuitBreakerPolicy | null;
+  /** Only webhooks go by it: the addresses of mail servers and of Slack never come from data. */
+  readonly addresses: AddressPolicy;
 }
 
 export interface WebhookDestination extends DestinationCommon {
   readonly kind: 'webhook';
+  /** As written. */
   readonly url: string;
+  /** null: `url` is the same for every event. */
+  readonly urlTemplate: UrlTemplate | null;
+  /** What an action's requests have unless it says otherwise. */
+  readonly method: WebhookMethod;
+  readonly format: WebhookFormat;
+  readonly query: readonly Parameter[];
   /** Standard Webhooks secrets, the newest first; empty: unsigned. */
   readonly secrets: readonly string[];
-  /** Static request headers, lower-case names. Values may be secret. */
+  /** Static request headers, lower-case names; bearer and basic authentication among them. Values may be secret. */
   readonly headers: Readonly<Record<string, string>>;
+  readonly oauth2: OAuth2Client | null;
+  readonly tls: TlsOptions | null;
 }
 
 export interface EmailDestination extends DestinationCommon {
@@ -118,8 +130,15 @@ interface ActionCommon {
 
 export interface WebhookAction extends ActionCommon {
   readonly kind: 'webhook';
-  /** null: the event envelope. */
+  /** The action's own, or its destination's. */
+  readonly method: WebhookMethod;
+  readonly format: WebhookFormat;
+  /** null: the event envelope, in a CloudEvent its `data`; in a form, see `form`. */
   readonly body: Template | null;
+  /** The body of `format: form`. */
+  readonly form: readonly Parameter[];
+  /** The destination's and the action's own. */
+  readonly query: readonly Parameter[];
   readonly headers: Readonly<Record<string, Template>>;
 }
 

@@ -20,7 +20,8 @@ export function eventEnvelope(record: EventRecord): string {
   return `${JSON.stringify(head).slice(0, -1)}${context},"data":${envelopeData(record)}}`;
 }
 
-function envelopeData(record: EventRecord): string {
+/** The envelope's `data`, as JSON text. */
+export function envelopeData(record: EventRecord): string {
   const { operation, old, new: current, payload } = record;
   if (operation === 'notify' || operation === 'emit') return `{"payload":${payload ?? 'null'}}`;
   const changed = operation === 'update' ? changedColumns(old, current) : [];

@@ -1,7 +1,7 @@
 /** Conditions, condition trees and templates: everything in observers.yaml that is evaluated on an event. */
 export { compileCondition, compileExpression, fires } from './compile.ts';
 export { CompileError, type ValuePath } from './compile-error.ts';
-export { eventEnvelope } from './envelope.ts';
+export { envelopeData, eventEnvelope } from './envelope.ts';
 export { unmaskAddress } from './escape.ts';
 export { type Explained, explainCondition, type ReadValue, type Verdict } from './explain.ts';
 export { changedColumns } from './json.ts';
@@ -10,3 +10,4 @@ export { type Fact, type Requirement, requirementsOf, type Subject } from './req
 export { createScope } from './scope.ts';
 export { compileTemplate, isStaticTemplate } from './template.ts';
 export { compileTree } from './tree.ts';
+export { compileUrl, percentEncoded } from './url-template.ts';

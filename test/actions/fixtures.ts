@@ -35,7 +35,11 @@ const common = {
   retryAfterMaxMs: 3_600_000,
   rateLimit: null,
   circuitBreaker: null,
-};
+  addresses: { guard: 'auto', allow: [], deny: [] },
+} as const;
+
+const plainRequest = { method: 'POST', format: 'json', query: [] } as const;
+const plainWebhook = { ...plainRequest, urlTemplate: null, secrets: [], headers: {}, oauth2: null, tls: null } as const;
 
 export function webhookDestination(url: string, overrides: Partial<WebhookDestination> = {}): WebhookDestination {
   return {
@@ -43,9 +47,8 @@ export function webhookDestination(url: string, overrides: Partial<WebhookDestin
     outcomes: builtInOutcomes('webhook'),
     kind: 'webhook',
     name: 'billing',
+    ...plainWebhook,
     url,
-    secrets: [],
-    headers: {},
     ...overrides,
   };
 }
@@ -84,7 +87,9 @@ export function webhookAction(overrides: Partial<WebhookAction> = {}): WebhookAc
     outcomes: builtInOutcomes('webhook'),
     kind: 'webhook',
     destination,
+    ...plainRequest,
     body: null,
+    form: [],
     headers: {},
     ...overrides,
   };

@@ -1,4 +1,6 @@
-import { Client } from 'undici';
+import type { SecureContext } from 'node:tls';
+import { buildConnector, Client } from 'undici';
+import type { AddressGuard } from './address-guard.ts';
 
 /** One connection to an origin, made when first used and made anew after the server closed it. */
 export interface Connection {
@@ -7,19 +9,47 @@ export interface Connection {
   cut(): void;
 }
 
-/** @param connectTimeoutMs for making the connection: TCP and TLS */
-export function createConnection(origin: string, connectTimeoutMs: number): Connection {
+export interface ConnectOptions {
+  /** For making the connection, milliseconds: TCP and TLS. An attempt's deadline ends it earlier. */
+  readonly connectTimeoutMs: number;
+  /** null: the system's authorities, and no client certificate. */
+  readonly tls?: TlsIdentity | null;
+  /** null: whatever the address. */
+  readonly guard?: AddressGuard | null;
+}
+
+/** Read once for all connections of a destination: to parse certificates takes longer than a request. */
+export interface TlsIdentity {
+  readonly context: SecureContext;
+  readonly serverName: string | null;
+}
+
+export function createConnection(origin: string, options: ConnectOptions): Connection {
   const connecting = new AbortController();
-  const client = new Client(origin, {
-    pipelining: 1,
+  const { tls = null, guard = null } = options;
+  const connect: buildConnector.BuildOptions = {
+    timeout: options.connectTimeoutMs,
     // Client.destroy() leaves a socket alone that is not connected yet; the signal goes through to node:net.
-    connect: { timeout: connectTimeoutMs, signal: connecting.signal },
-  });
+    signal: connecting.signal,
+    ...(tls !== null && { secureContext: tls.context }),
+    ...(tls !== null && tls.serverName !== null && { servername: tls.serverName }),
+  };
+  const client = new Client(origin, { pipelining: 1, connect: guard === null ? connect : guarded(guard, connect) });
   return {
     client,
     cut: () => {
       client.destroy().catch(() => {});
       connecting.abort();
     },
+  };
+}
+
+function guarded(guard: AddressGuard, options: buildConnector.BuildOptions): buildConnector.connector {
+  const connector = buildConnector({ ...options, lookup: guard.lookup });
+  return (target, callback) => {
+    // node:net asks no lookup for a literal address.
+    const refused = guard.refuse(target.hostname);
+    if (refused === null) connector(target, callback);
+    else callback(refused, null);
   };
 }

@@ -5,12 +5,14 @@ import type { Connection } from './connection.ts';
 /** An answer is read to its end up to here, so that the connection can be used again; a longer one costs the connection. */
 const drainedBytes = 64 * 1024;
 
-export interface HttpPost {
+export interface HttpRequest {
+  readonly method: 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'GET';
   /** Path and query. */
   readonly path: string;
   /** By name, or names and values in turn. */
   readonly headers: Record<string, string> | string[];
-  readonly body: Buffer;
+  /** null: none, and nothing said of its length. */
+  readonly body: Buffer | null;
   /** How much of the answer is kept. */
   readonly keepBytes: number;
 }
@@ -28,7 +30,7 @@ export interface HttpReply {
 const nothing = Buffer.alloc(0);
 
 /**
- * One POST and its answer, settled once: by the end of the answer, by a fault, or by the deadline, whichever is first.
+ * One request and its answer, settled once: by the end of the answer, by a fault, or by the deadline, whichever is first.
  *
  * A handler for undici's `dispatch` and not its `request`: that one makes a stream of every answer, and does not let
  * itself be cut off while a connection is being made.
@@ -36,7 +38,7 @@ const nothing = Buffer.alloc(0);
 export class Exchange implements Dispatcher.DispatchHandler, DeadlineWatcher {
   /** null until it has begun. */
   connection: Connection | null = null;
-  readonly #post: HttpPost;
+  readonly #request: HttpRequest;
   readonly #deadline: Deadline;
   readonly #onSettled: (reply: HttpReply, isClean: boolean) => void;
   #settled = false;
@@ -46,8 +48,8 @@ export class Exchange implements Dispatcher.DispatchHandler, DeadlineWatcher {
   #received = 0;
 
   /** @param onSettled is called once; `isClean`: another exchange may follow on the same connection */
-  constructor(post: HttpPost, deadline: Deadline, onSettled: (reply: HttpReply, isClean: boolean) => void) {
-    this.#post = post;
+  constructor(request: HttpRequest, deadline: Deadline, onSettled: (reply: HttpReply, isClean: boolean) => void) {
+    this.#request = request;
     this.#deadline = deadline;
     this.#onSettled = onSettled;
     // The object itself watches: no closure to make for every request.
@@ -56,9 +58,9 @@ export class Exchange implements Dispatcher.DispatchHandler, DeadlineWatcher {
 
   start(connection: Connection): void {
     this.connection = connection;
-    const { path, headers, body } = this.#post;
+    const { method, path, headers, body } = this.#request;
     try {
-      connection.client.dispatch({ method: 'POST', path, headers, body, headersTimeout: 0, bodyTimeout: 0 }, this);
+      connection.client.dispatch({ method, path, headers, body, headersTimeout: 0, bodyTimeout: 0 }, this);
     } catch (error) {
       this.fail(error instanceof Error ? error : new Error(String(error)));
     }
@@ -83,7 +85,7 @@ export class Exchange implements Dispatcher.DispatchHandler, DeadlineWatcher {
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    const { keepBytes } = this.#post;
+    const { keepBytes } = this.#request;
     const missing = keepBytes - this.#received;
     this.#received += chunk.length;
     if (missing > 0) {

@@ -1,13 +1,11 @@
 import { errors } from 'undici';
 import type { Deadline } from '../deadline.ts';
-import { type Connection, createConnection } from './connection.ts';
-import { Exchange, type HttpPost, type HttpReply } from './exchange.ts';
+import { type Connection, type ConnectOptions, createConnection } from './connection.ts';
+import { Exchange, type HttpReply, type HttpRequest } from './exchange.ts';
 
-export interface HttpClientOptions {
+export interface HttpClientOptions extends ConnectOptions {
   /** Connections at once: one request on each, no pipelining (a slow answer would hold up the ones behind it). */
   readonly connections: number;
-  /** For making a connection, milliseconds; an attempt's deadline ends it earlier. */
-  readonly connectTimeoutMs: number;
 }
 
 /**
@@ -37,9 +35,9 @@ export class HttpClient {
   }
 
   /** Never rejects and never outlives the deadline. */
-  post(post: HttpPost, deadline: Deadline): Promise<HttpReply> {
+  request(request: HttpRequest, deadline: Deadline): Promise<HttpReply> {
     return new Promise((resolve) => {
-      const exchange = new Exchange(post, deadline, (reply, isClean) => {
+      const exchange = new Exchange(request, deadline, (reply, isClean) => {
         this.#release(exchange, isClean);
         resolve(reply);
       });
@@ -61,7 +59,7 @@ export class HttpClient {
 
   #start(exchange: Exchange): void {
     this.#busy += 1;
-    exchange.start(this.#idle.pop() ?? createConnection(this.#origin, this.#options.connectTimeoutMs));
+    exchange.start(this.#idle.pop() ?? createConnection(this.#origin, this.#options));
   }
 
   #release(exchange: Exchange, isClean: boolean): void {

@@ -4,6 +4,7 @@ import type { AttemptContext } from '../contract.ts';
 import { excerptOf } from '../excerpt.ts';
 import { networkFault } from '../network-fault.ts';
 import { delivered, rejected, retry, timedOut, unreachable } from '../outcomes.ts';
+import { AddressRefused } from './address-guard.ts';
 import type { HttpReply } from './exchange.ts';
 import { parseRetryAfter } from './retry-after.ts';
 
@@ -34,6 +35,10 @@ export function httpOutcome(
 }
 
 function connectionFailed({ status, error }: HttpReply, host: string, responseExcerpt: string | null): Outcome {
+  if (error instanceof AddressRefused) {
+    const message = `not connected to ${host}: ${error.message}`;
+    return rejected({ errorClass: 'address_refused', message, status: null, responseExcerpt: null });
+  }
   if (isInvalidRequest(error)) {
     const message = `the request to ${host} is not valid HTTP: ${error.message}`;
     return rejected({ errorClass: 'invalid_request', message, status: null, responseExcerpt: null });

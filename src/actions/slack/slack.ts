@@ -116,7 +116,8 @@ class SlackClient implements DestinationClient<SlackAction, SlackRequest> {
     const headers = { 'content-type': 'application/json; charset=utf-8', 'user-agent': userAgent };
     const body = Buffer.from(`{${members.join(',')}}`);
     const path = this.#url.pathname + this.#url.search;
-    const reply = await this.#http.post({ path, headers, body, keepBytes: 8 * 1024 }, attempt.deadline);
+    const post = { method: 'POST', path, headers, body, keepBytes: 8 * 1024 } as const;
+    const reply = await this.#http.request(post, attempt.deadline);
     return incomingWebhookOutcome(reply, this.#http.host, attempt, this.#redact);
   }
 }

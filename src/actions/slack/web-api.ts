@@ -43,7 +43,9 @@ export async function callSlack(
     const { pathname, search } = new URL(url);
     const headers = { ...init?.headers, 'user-agent': userAgent };
     const body = Buffer.from(String(init?.body));
-    sent.reply = await http.post({ path: pathname + search, headers, body, keepBytes: answerBytes }, attempt.deadline);
+    const path = pathname + search;
+    const request = { method: 'POST', path, headers, body, keepBytes: answerBytes } as const;
+    sent.reply = await http.request(request, attempt.deadline);
     return toFetchResponse(sent.reply, String(url));
   };
   const client = new WebClient(token, {

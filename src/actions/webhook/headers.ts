@@ -1,4 +1,5 @@
 import { redacted } from '../redaction.ts';
+import { userAgent } from '../user-agent.ts';
 
 /** Headers that belong to the protocol or to Standard Webhooks; neither a destination nor an action may set them. */
 export const reservedHeaders: ReadonlySet<string> = new Set([
@@ -30,6 +31,27 @@ const notAscii = /[^\x00-\x7f]/;
 export function headerValue(text: string): string {
   const clean = text.replace(controls, '').trim();
   return notAscii.test(clean) ? Buffer.from(clean).toString('latin1') : clean;
+}
+
+/** In every request, unless the file says otherwise. */
+export const baseHeaders: Readonly<Record<string, string>> = { 'user-agent': userAgent };
+
+/** By lower-case name, without those that nobody may set. */
+export function usableHeaders<V>(
+  headers: Readonly<Record<string, V>>,
+  textOf: (value: V) => string,
+): Record<string, string> {
+  const usable: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    const lowerCase = name.toLowerCase();
+    if (!reservedHeaders.has(lowerCase)) usable[lowerCase] = headerValue(textOf(value));
+  }
+  return usable;
+}
+
+export function hasMembers(object: object): boolean {
+  for (const _ in object) return true;
+  return false;
 }
 
 const sensitiveName = /auth|token|secret|key|cookie|password|signature|credential/;

@@ -1,77 +1,115 @@
-import { UserError } from '../../domain/errors.ts';
+import { lookup as systemLookup } from 'node:dns';
+import type { LookupFunction } from 'node:net';
 import type { Scope } from '../../domain/expression.ts';
 import type { Outcome } from '../../domain/outcome.ts';
 import type { WebhookAction, WebhookDestination } from '../../domain/rules.ts';
-import { eventEnvelope } from '../../expression/index.ts';
+import type { WebhookMethod } from '../../domain/webhook.ts';
 import type { ActionType, AttemptContext, DestinationClient } from '../contract.ts';
+import { type AccessToken, AccessTokens, type TokenFailure } from '../http/access-tokens.ts';
+import { createAddressGuard } from '../http/address-guard.ts';
+import type { HttpReply } from '../http/exchange.ts';
 import { HttpClient } from '../http/http-client.ts';
 import { httpOutcome } from '../http/http-outcome.ts';
-import { internalFault, timedOut } from '../outcomes.ts';
-import { createRedactor, describeJson, redacted, redactUrl, secretsOfUrl } from '../redaction.ts';
-import { userAgent } from '../user-agent.ts';
-import { describeHeaderValue, headerValue, reservedHeaders } from './headers.ts';
-import { createSigner, type Signer } from './signature.ts';
+import { Origins } from '../http/origins.ts';
+import { internalFault, retry, timedOut } from '../outcomes.ts';
+import { createRedactor, describeJson, describeText, redacted, redactUrl } from '../redaction.ts';
+import { encodeParameters, jsonType, renderContent } from './content.ts';
+import { basicAuthorization, secretsOf, signerOf, tlsOf } from './credentials.ts';
+import { baseHeaders, describeHeaderValue, hasMembers, usableHeaders } from './headers.ts';
+import type { Signer } from './signature.ts';
 
 export interface WebhookRequest {
   readonly messageId: string;
-  /** JSON. */
+  readonly method: WebhookMethod;
+  /** null: that of the destination. */
+  readonly url: URL | null;
+  /** null: there is no body. */
+  readonly type: string | null;
   readonly body: string;
-  /** The action's own headers, by lower-case name. */
+  /** The action's own headers and the format's, by lower-case name. */
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** A POST with a Standard Webhooks signature. */
+/** An HTTP request with a Standard Webhooks signature. */
 export const webhook: ActionType<WebhookDestination, WebhookAction, WebhookRequest> = {
   kind: 'webhook',
-  open: (destination) => new WebhookClient(destination),
+  open: (destination) => openWebhook(destination, systemLookup),
 };
+
+/** @param lookup resolves host names where the address guard is on */
+export function openWebhook(
+  destination: WebhookDestination,
+  lookup: LookupFunction,
+): DestinationClient<WebhookAction, WebhookRequest> {
+  return new WebhookClient(destination, lookup);
+}
 
 /** Of an answer: more than its excerpt, so that redaction doesn't eat into that. */
 const keepBytes = 8 * 1024;
+/** Hosts from events whose connections are kept. */
+const keptOrigins = 64;
+
+/** Where the requests go: to one origin, or wherever an event says. */
+interface Target {
+  readonly url: URL;
+  readonly path: string;
+  readonly http: HttpClient;
+}
 
 class WebhookClient implements DestinationClient<WebhookAction, WebhookRequest> {
-  readonly #http: HttpClient;
-  readonly #url: URL;
-  readonly #path: string;
+  readonly #destination: WebhookDestination;
+  /** null: the host comes from events. */
+  readonly #fixed: Target | null;
+  readonly #origins: Origins;
   readonly #headers: Readonly<Record<string, string>>;
-  /** The same as names and values in turn. */
-  readonly #headerList: readonly string[];
-  readonly #staticNames: readonly string[];
+  /** With the content type of most requests, as names and values in turn. */
+  readonly #jsonHeaders: readonly string[];
   readonly #signer: Signer | null;
+  readonly #tokens: AccessTokens | null;
   readonly #redact: (text: string) => string;
 
-  constructor(destination: WebhookDestination) {
-    this.#url = new URL(destination.url);
-    this.#path = this.#url.pathname + this.#url.search;
-    this.#staticNames = Object.keys(destination.headers);
-    this.#headers = {
-      'content-type': 'application/json',
-      'user-agent': userAgent,
-      ...basicAuthorization(this.#url),
-      ...usableHeaders(Object.entries(destination.headers)),
-    };
-    this.#headerList = Object.entries(this.#headers).flat();
+  constructor(destination: WebhookDestination, lookup: LookupFunction) {
+    const { urlTemplate, oauth2, timeoutMs } = destination;
+    const url = urlTemplate === null ? new URL(destination.url) : urlOf(urlTemplate.origin);
+    const tls = tlsOf(destination);
+    const guard = createAddressGuard(destination.addresses, url === null, lookup);
+    const options = { connections: destination.concurrency, connectTimeoutMs: timeoutMs, tls, guard };
+    this.#destination = destination;
+    this.#fixed = url && { url, path: url.pathname + url.search, http: new HttpClient(url, options) };
+    this.#origins = new Origins(options, keptOrigins);
+    this.#headers = { ...baseHeaders, ...basicAuthorization(url), ...usableHeaders(destination.headers, String) };
+    this.#jsonHeaders = Object.entries({ 'content-type': jsonType, ...this.#headers }).flat();
     this.#signer = signerOf(destination);
-    this.#redact = createRedactor(secretsOf(destination, this.#url));
-    this.#http = new HttpClient(this.#url, {
-      connections: destination.concurrency,
-      connectTimeoutMs: destination.timeoutMs,
-    });
+    this.#tokens =
+      oauth2 &&
+      new AccessTokens(oauth2, { timeoutMs, connectTimeoutMs: timeoutMs, tls: tlsOf(destination, 'token endpoint') });
+    this.#redact = createRedactor(secretsOf(destination, url));
   }
 
   render(action: WebhookAction, scope: Scope, messageId: string): WebhookRequest {
-    const body = action.body === null ? eventEnvelope(scope.record) : action.body.renderJson(scope);
-    const rendered = Object.entries(action.headers).map(([name, value]) => [name, value.renderText(scope)] as const);
-    return { messageId, body, headers: usableHeaders(rendered) };
+    const { type, body, headers } = renderContent(action, scope);
+    const own = hasMembers(action.headers)
+      ? usableHeaders(action.headers, (value) => value.renderText(scope))
+      : headers;
+    return {
+      messageId,
+      method: action.method,
+      url: this.#renderUrl(action, scope),
+      type,
+      body,
+      headers: own === headers ? own : { ...own, ...headers },
+    };
   }
 
   async send(request: WebhookRequest, attempt: AttemptContext): Promise<Outcome> {
-    const { host } = this.#http;
+    const target = this.#targetOf(request.url);
+    const { host } = target.http;
     if (attempt.deadline.passed) return timedOut(host, attempt);
     try {
       const body = Buffer.from(request.body);
-      const post = { path: this.#path, headers: this.#signedHeaders(request, body), body, keepBytes };
-      return httpOutcome(await this.#http.post(post, attempt.deadline), host, attempt, this.#redact);
+      if (this.#tokens !== null) return await this.#sendWithToken(this.#tokens, target, request, body, attempt);
+      const reply = await this.#exchange(target, request, body, attempt, null);
+      return httpOutcome(reply, host, attempt, this.#redact);
     } catch (error) {
       return internalFault(host, error, this.#redact);
     }
@@ -79,65 +117,96 @@ class WebhookClient implements DestinationClient<WebhookAction, WebhookRequest> 
 
   describe(request: WebhookRequest): unknown {
     const headers: Record<string, string> = { 'webhook-id': request.messageId };
-    for (const name of this.#staticNames) headers[name] = redacted;
+    for (const name of Object.keys(this.#destination.headers)) headers[name] = redacted;
     for (const [name, value] of Object.entries(request.headers)) {
       headers[name] = this.#redact(describeHeaderValue(name, value));
     }
-    return { method: 'POST', url: redactUrl(this.#url), headers, body: describeJson(request.body) };
+    const url = redactUrl(request.url ?? new URL(this.#destination.url));
+    const described = { method: request.method, url, headers };
+    if (request.type === null) return described;
+    const body = request.type.includes('json') ? describeJson(request.body) : describeText(request.body);
+    return { ...described, body };
   }
 
-  close(): Promise<void> {
-    return this.#http.close();
+  async close(): Promise<void> {
+    await Promise.all([this.#fixed?.http.close(), this.#origins.close(), this.#tokens?.close()]);
+  }
+
+  /** null: the destination's own, whole. */
+  #renderUrl({ query }: WebhookAction, scope: Scope): URL | null {
+    const { url, urlTemplate } = this.#destination;
+    if (urlTemplate === null && query.length === 0) return null;
+    const rendered = urlTemplate?.render(scope) ?? new URL(url);
+    if (query.length > 0) {
+      rendered.search += `${rendered.search === '' ? '?' : '&'}${encodeParameters(query, scope)}`;
+    }
+    return rendered;
+  }
+
+  #targetOf(url: URL | null): Target {
+    const fixed = this.#fixed;
+    if (url === null) {
+      if (fixed === null) throw new Error('a request without a URL');
+      return fixed;
+    }
+    return { url, path: url.pathname + url.search, http: fixed?.http ?? this.#origins.clientFor(url) };
+  }
+
+  /** A token that was obtained before may have been revoked since: a 401 is answered once, with a new one. */
+  async #sendWithToken(
+    tokens: AccessTokens,
+    target: Target,
+    request: WebhookRequest,
+    body: Buffer,
+    attempt: AttemptContext,
+  ): Promise<Outcome> {
+    const { host } = target.http;
+    const begun = performance.now();
+    for (;;) {
+      const token = await tokens.obtain(attempt.deadline);
+      if (token === 'timed-out')
+        return noToken({ message: `no access token within the attempt’s time`, retryAfterMs: null });
+      if (!('value' in token)) return noToken(token);
+      const reply = await this.#exchange(target, request, body, attempt, token);
+      if (reply.status === 401) tokens.drop(token);
+      const isFresh = token.obtainedAt >= begun;
+      if (reply.status === 401 && !isFresh && !attempt.deadline.passed) continue;
+      return httpOutcome(reply, host, attempt, (text) => this.#redact(text).replaceAll(token.value, redacted));
+    }
+  }
+
+  #exchange(
+    { path, http }: Target,
+    request: WebhookRequest,
+    body: Buffer,
+    { deadline }: AttemptContext,
+    token: AccessToken | null,
+  ): Promise<HttpReply> {
+    const headers = this.#signedHeaders(request, body);
+    if (token !== null) headers.push('authorization', `Bearer ${token.value}`);
+    const { method, type } = request;
+    return http.request({ method, path, headers, body: type === null ? null : body, keepBytes }, deadline);
   }
 
   /** Signed anew for every attempt: a receiver refuses old timestamps. */
-  #signedHeaders({ messageId, headers }: WebhookRequest, body: Buffer): string[] {
+  #signedHeaders({ messageId, headers, type }: WebhookRequest, body: Buffer): string[] {
     const timestamp = Math.floor(Date.now() / 1000);
     // Most actions have no headers of their own, and merging objects for each request is a tenth of its work.
-    const others = hasMembers(headers) ? Object.entries({ ...this.#headers, ...headers }).flat() : this.#headerList;
+    const others =
+      type === jsonType && !hasMembers(headers)
+        ? this.#jsonHeaders
+        : Object.entries({ ...(type !== null && { 'content-type': type }), ...this.#headers, ...headers }).flat();
     const list = [...others, 'webhook-id', messageId, 'webhook-timestamp', String(timestamp)];
     if (this.#signer !== null) list.push('webhook-signature', this.#signer.sign(messageId, timestamp, body));
     return list;
   }
 }
 
-function hasMembers(object: object): boolean {
-  for (const _ in object) return true;
-  return false;
+function urlOf(origin: string | null): URL | null {
+  return origin === null ? null : new URL(origin);
 }
 
-function usableHeaders(entries: readonly (readonly [string, string])[]): Record<string, string> {
-  const headers: Record<string, string> = {};
-  for (const [name, value] of entries) {
-    const lowerCase = name.toLowerCase();
-    if (!reservedHeaders.has(lowerCase)) headers[lowerCase] = headerValue(value);
-  }
-  return headers;
-}
-
-/** Credentials in the URL mean Basic authentication, as in every HTTP client; undici leaves them out. */
-function basicAuthorization(url: URL): Record<string, string> {
-  if (url.username === '' && url.password === '') return {};
-  const pair = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
-  return { authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
-}
-
-const howToMakeOne = 'make one: echo "whsec_$(openssl rand -base64 32)"';
-
-function signerOf(destination: WebhookDestination): Signer | null {
-  try {
-    return createSigner(destination.secrets);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new UserError(`destination ${destination.name}: ${reason}  (${howToMakeOne})`, 2);
-  }
-}
-
-function secretsOf(destination: WebhookDestination, url: URL): string[] {
-  const headerValues = Object.values(destination.headers);
-  // "Bearer abc" is echoed as "abc" by some receivers.
-  const credentials = headerValues.map((value) => value.replace(/^\S+\s+/, ''));
-  const authorization = Object.values(basicAuthorization(url)).map((value) => value.replace(/^Basic /, ''));
-  const keys = destination.secrets.map((secret) => secret.replace(/^wh(sec|sk)_/, ''));
-  return [...destination.secrets, ...keys, ...headerValues, ...credentials, ...authorization, ...secretsOfUrl(url)];
+function noToken({ message, retryAfterMs }: TokenFailure): Outcome {
+  // No status: the receiver has not answered, and its 401 would mean something else.
+  return retry({ errorClass: 'oauth2_token', message, status: null, responseExcerpt: null }, { retryAfterMs });
 }

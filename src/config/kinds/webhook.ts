@@ -1,55 +1,20 @@
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${…} is the format's own syntax here
 import type { Template } from '../../domain/expression.ts';
-import type { WebhookAction, WebhookDestination } from '../../domain/rules.ts';
-import { readTemplate } from '../expressions.ts';
+import type { Destination, WebhookAction, WebhookDestination } from '../../domain/rules.ts';
+import type { Parameter, WebhookFormat, WebhookMethod } from '../../domain/webhook.ts';
+import { readTemplate, readUrlTemplate } from '../expressions.ts';
 import type { Field } from '../field.ts';
 import { readHeaders } from '../headers.ts';
-import { type JsonSchema, record, template, text } from '../schema-values.ts';
-import { readUrl } from '../urls.ts';
+import { text } from '../schema-values.ts';
+import { keepQuerySecrets, readUrl } from '../urls.ts';
 import type { Kind, OwnAction, OwnDestination } from './kind.ts';
-
-const header =
-  'Reserved names (webhook-id, webhook-timestamp, webhook-signature, host, content-length, …) are refused.';
-
-const destinationSchema = record(
-  'An HTTP endpoint that receives a POST.',
-  {
-    url: text('http:// or https:// URL. May be internal: it is yours.', {
-      examples: ['https://billing.example.com/hooks/orders'],
-    }),
-    secret: {
-      description:
-        'Signs each request as Standard Webhooks asks: `whsec_` and base64 of 24 to 64 random bytes. A list signs with every key (rotation, newest first). Without it requests are not signed.',
-      type: ['string', 'array'],
-      minLength: 1,
-      minItems: 1,
-      maxItems: 10,
-      items: { type: 'string', minLength: 1 },
-      examples: ['${BILLING_WEBHOOK_SECRET}'],
-    },
-    headers: {
-      description: `Request headers sent every time, such as an API key. ${header}`,
-      type: 'object',
-      additionalProperties: { type: 'string' },
-      examples: [{ authorization: 'Bearer ${API_TOKEN}' }],
-    },
-  },
-  { required: ['url'] },
-);
-
-const actionKeys: JsonSchema = {
-  body: template('The request body, as JSON. Default: the event envelope.'),
-  headers: template(`Request headers besides the destination's. ${header}`, {
-    type: 'object',
-    additionalProperties: { type: 'string' },
-  }),
-};
+import { readAuth, readSecrets, readTls } from './webhook-auth.ts';
+import { actionKeys, destinationSchema } from './webhook-schema.ts';
 
 export const webhook: Kind<'webhook'> = {
   kind: 'webhook',
   destinationSchema,
   reference: text(
-    'Name of a webhook destination, or a literal http(s) URL (a destination with the defaults, not signed).',
+    'Name of a webhook destination, or a literal http(s) URL (a destination with the defaults, not signed), which may hold `${{ expression }}`.',
   ),
   actionKeys,
   actionRules: {},
@@ -57,63 +22,126 @@ export const webhook: Kind<'webhook'> = {
   readAction,
 };
 
-function readDestination(field: Field): OwnDestination<WebhookDestination> {
-  readUrl(field.get('url'), 'http');
-  const headers = readHeaders(field.get('headers')).map(([name, value]) => [name, value.text() ?? '']);
+type OwnWebhook = OwnDestination<WebhookDestination>;
+
+function readDestination(field: Field): OwnWebhook {
+  const plain = plainWebhook(field.get('url'));
+  const headers = Object.fromEntries(
+    readHeaders(field.get('headers')).map(([name, value]) => [name, value.text() ?? '']),
+  );
+  const auth = readAuth(field.get('auth'));
+  const tls = readTls(field.get('tls'));
+  checkAuth(field, headers, plain);
   return {
-    kind: 'webhook',
-    url: field.get('url').text() ?? '',
+    ...plain,
+    method: readMethod(field) ?? plain.method,
+    format: readFormat(field) ?? plain.format,
+    query: readParameters(field.get('query')),
     secrets: readSecrets(field.get('secret')),
-    headers: Object.freeze(Object.fromEntries(headers)),
+    headers: Object.freeze({ ...headers, ...auth.headers }),
+    oauth2: auth.oauth2,
+    tls,
   };
 }
 
-function readSecrets(field: Field): readonly string[] {
-  const secrets: string[] = [];
-  for (const item of field.items()) {
-    const secret = item.text();
-    if (secret === undefined) continue;
-    item.secret(secret);
-    const problem = secretProblem(secret) ?? (secrets.includes(secret) ? 'is in the list twice' : null);
-    if (problem !== null) item.refuse(`this signing secret ${problem}`, secretHint);
-    secrets.push(secret);
+/** A URL and nothing else said: how a literal one in an action is read. */
+export function plainWebhook(field: Field): OwnWebhook {
+  const url = field.text() ?? '';
+  const urlTemplate = url.includes('${{') ? readUrlTemplate(field) : null;
+  if (url.includes('${{')) keepQuerySecrets(field);
+  else readUrl(field, 'http');
+  return {
+    kind: 'webhook',
+    url,
+    urlTemplate,
+    method: 'POST',
+    format: 'json',
+    query: Object.freeze([]),
+    secrets: Object.freeze([]),
+    headers: Object.freeze({}),
+    oauth2: null,
+    tls: null,
+  };
+}
+
+function checkAuth(field: Field, headers: Readonly<Record<string, string>>, { url }: OwnWebhook): void {
+  const [auth, tls] = [field.get('auth'), field.get('tls')];
+  if (auth.present && Object.hasOwn(headers, 'authorization')) {
+    auth.refuseKey('`auth` and the header `authorization` say the same twice', 'keep one of them');
   }
-  return Object.freeze(secrets);
+  if (auth.present && /^https?:\/\/[^/?#]*@/i.test(url)) {
+    auth.refuseKey('`auth` and the user in `url` say the same twice', 'keep one of them');
+  }
+  if (tls.present && /^http:/i.test(url)) tls.refuseKey('`tls` is for https:// URLs, and this is none');
 }
 
-// A plain text would have to be read as base64 by some receivers and as bytes by others: signatures that never match.
-const secretHint = 'whsec_ and base64 of 24 to 64 random bytes: echo "whsec_$(openssl rand -base64 32)"';
+const readMethod = (field: Field) => field.get('method').text() as WebhookMethod | undefined;
+const readFormat = (field: Field) => field.get('format').text() as WebhookFormat | undefined;
 
-/** Standard Webhooks, "Signature scheme": what signing keys look like. Bytes. */
-const keyLengths: Readonly<Record<string, { readonly fits: (length: number) => boolean; readonly wanted: string }>> = {
-  whsec_: { fits: (length) => length >= 24 && length <= 64, wanted: '24 to 64' },
-  // Ed25519: the seed, or seed and public key.
-  whsk_: { fits: (length) => length === 32 || length === 64, wanted: '32 or 64' },
-};
-
-function secretProblem(secret: string): string | null {
-  const prefix = Object.keys(keyLengths).find((candidate) => secret.startsWith(candidate));
-  const length = keyLengths[prefix ?? ''];
-  if (prefix === undefined || length === undefined) return 'does not begin with whsec_';
-  const encoded = secret.slice(prefix.length);
-  const bytes = Buffer.from(encoded, 'base64');
-  // Buffer.from passes over what is not base64 and makes a different key of a mistyped one.
-  const again = bytes.toString('base64').replace(/=+$/, '');
-  if (again !== encoded.replace(/={1,2}$/, '')) return `is not base64 after ${prefix}`;
-  return length.fits(bytes.length) ? null : `has ${bytes.length} bytes instead of ${length.wanted}`;
-}
-
-function readAction(field: Field): OwnAction<WebhookAction> {
+function readAction(field: Field, destination: Destination | null): OwnAction<WebhookAction> {
+  const inherited = destination?.kind === 'webhook' ? destination : null;
   const headers = readHeaders(field.get('headers')).flatMap(([name, value]): [string, Template][] => {
     const template = readTemplate(value, 'header');
     return template === null ? [] : [[name, template]];
   });
+  const method = readMethod(field) ?? inherited?.method ?? 'POST';
+  const format = readFormat(field) ?? inherited?.format ?? 'json';
   keepBodySecrets(field.get('body'));
+  const isForm = format === 'form' && method !== 'GET';
+  checkBody(field, method, format);
+  checkAuthorization(field, inherited);
   return {
     kind: 'webhook',
-    body: readTemplate(field.get('body'), 'plain'),
+    method,
+    format,
+    body: isForm ? null : readTemplate(field.get('body'), 'plain'),
+    form: isForm ? readParameters(field.get('body')) : Object.freeze([]),
+    query: mergedQuery(inherited?.query ?? [], readParameters(field.get('query'))),
     headers: Object.freeze(Object.fromEntries(headers)),
   };
+}
+
+function checkBody(field: Field, method: WebhookMethod, format: WebhookFormat): void {
+  const body = field.get('body');
+  if (method === 'GET') {
+    if (body.present) body.refuseKey('a GET request has no body', 'write the values under `query`');
+  } else if (format === 'form' && (body.present || method !== 'DELETE')) {
+    const isMapping = typeof body.value === 'object' && body.value !== null && !Array.isArray(body.value);
+    if (isMapping && Object.keys(body.value).length > 0) return;
+    const place = body.present ? body : field.get('webhook');
+    place.refuseKey('`format: form` needs a `body` with fields', 'such as body: { order: "${{ new.id }}" }');
+  } else if (format === 'text' && method !== 'DELETE' && !body.present) {
+    field.get('webhook').refuseKey('`format: text` needs a `body`', 'such as body: Order ${{ new.id }} is paid');
+  }
+}
+
+/** What the destination proves itself with is not replaced by a value of the event. */
+function checkAuthorization(field: Field, destination: WebhookDestination | null): void {
+  if (destination === null || destination.oauth2 === null) return;
+  const [, header] =
+    field
+      .get('headers')
+      .entries()
+      .find(([name]) => name.toLowerCase() === 'authorization') ?? [];
+  header?.refuseKey(`destination ${field.get('webhook').shown} sends \`authorization\` itself`, 'remove it');
+}
+
+/** A mapping of names to values; a list gives its name several times. */
+function readParameters(field: Field): readonly Parameter[] {
+  const parameters = field.entries().flatMap(([name, value]) => {
+    const items = Array.isArray(value.value) ? value.items() : [value];
+    return items.flatMap((item): Parameter[] => {
+      const template = readTemplate(item, 'plain');
+      return template === null ? [] : [{ name, value: template, source: JSON.stringify(item.value) }];
+    });
+  });
+  return Object.freeze(parameters);
+}
+
+/** By name, as with headers: the action has the last word. */
+function mergedQuery(inherited: readonly Parameter[], own: readonly Parameter[]): readonly Parameter[] {
+  const names = new Set(own.map(({ name }) => name));
+  return Object.freeze([...inherited.filter(({ name }) => !names.has(name)), ...own]);
 }
 
 /** Shorter ones (`eu`, `prod`, a number) are no keys, and hiding them would tear every dead letter and log line. */
