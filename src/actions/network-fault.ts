@@ -30,6 +30,31 @@ const faultsByCode: ReadonlyMap<string, NetworkFault> = new Map(
   ).flatMap(([errorClass, reason, codes]) => codes.map((code) => [code, { errorClass, reason }] as const)),
 );
 
+const untrusted = 'its certificate is signed by nobody that is trusted here';
+const refusesOurs = 'it does not take the client certificate';
+
+const tlsReasons: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: 'its certificate has expired',
+  CERT_NOT_YET_VALID: 'its certificate is not valid yet',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another host',
+  HOSTNAME_MISMATCH: 'its certificate is for another host',
+  DEPTH_ZERO_SELF_SIGNED_CERT: untrusted,
+  SELF_SIGNED_CERT_IN_CHAIN: untrusted,
+  UNABLE_TO_GET_ISSUER_CERT: untrusted,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: untrusted,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: untrusted,
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'it demands a client certificate',
+  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: refusesOurs,
+  ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: refusesOurs,
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN: refusesOurs,
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED: refusesOurs,
+};
+
+function tlsFault(code: string): NetworkFault {
+  const why = tlsReasons[code];
+  return { errorClass: 'tls', reason: `the TLS handshake failed${why === undefined ? '' : `: ${why}`} (${code})` };
+}
+
 /** Names that Node gives to certificates it does not accept, and OpenSSL to handshakes that broke. */
 const tlsCode = /^(ERR_TLS_|ERR_SSL_|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|HOSTNAME_MISMATCH|INVALID_CA|ERROR_IN_)/;
 
@@ -38,7 +63,7 @@ export function networkFault(error: unknown): NetworkFault {
   for (const code of codesOf(error)) {
     const fault = faultsByCode.get(code);
     if (fault !== undefined) return fault;
-    if (tlsCode.test(code)) return { errorClass: 'tls', reason: `the TLS handshake failed (${code})` };
+    if (tlsCode.test(code)) return tlsFault(code);
     if (code.startsWith('HPE_')) return { errorClass: 'protocol', reason: `the answer was not valid HTTP (${code})` };
   }
   // undici's parser error has no code when the answer does not even begin like HTTP.

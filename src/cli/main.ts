@@ -8,11 +8,13 @@ import { demoCommand } from './commands/demo.ts';
 import { destinationsCommand } from './commands/destinations.ts';
 import { dlqCommand } from './commands/dlq.ts';
 import { explainCommand } from './commands/explain.ts';
+import { keysCommand } from './commands/keys.ts';
 import { metricsCommand } from './commands/metrics.ts';
 import { planCommand } from './commands/plan.ts';
 import { runCommand } from './commands/run.ts';
 import { statusCommand } from './commands/status.ts';
 import { validateCommand } from './commands/validate.ts';
+import { webhookCommand } from './commands/webhook.ts';
 
 // The reader of our output may leave early (`pg-observers dlq list | head`): that is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -45,6 +47,8 @@ for (const command of [
   destinationsCommand(),
   checkpointCommand(),
   metricsCommand(),
+  keysCommand(),
+  webhookCommand(),
   demoCommand(),
 ]) {
   program.addCommand(command);

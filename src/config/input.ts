@@ -1,4 +1,7 @@
 import { ConfigError } from '../domain/errors.ts';
+import type { AddressesInput, WebhookInput, WebhookRequestInput } from './kinds/webhook-input.ts';
+
+export type { AddressesInput, WebhookInput };
 
 /**
  * observers.yaml as a plain object, for programs that embed pg-observers. `${VAR}` and `${{ }}` mean in it what they mean in
@@ -65,6 +68,8 @@ export interface DeliveryInput {
   /** The longest that a receiver's Retry-After may make it wait, 0s to 1d. Default: 1h. */
   readonly retry_after_max?: string;
   readonly circuit_breaker?: CircuitBreakerInput;
+  /** For webhooks: which addresses they may connect to. */
+  readonly addresses?: AddressesInput;
 }
 
 /**
@@ -112,14 +117,6 @@ export interface CircuitBreakerInput {
 
 export type DestinationInput = DeliveryInput &
   ({ readonly webhook: WebhookInput } | { readonly email: EmailInput } | { readonly slack: SlackInput });
-
-export interface WebhookInput {
-  /** http:// or https:// URL. */
-  readonly url: string;
-  /** `whsec_` and base64 of 24 to 64 random bytes; a list signs with each (rotation, newest first). */
-  readonly secret?: string | readonly string[];
-  readonly headers?: Readonly<Record<string, string>>;
-}
 
 export interface EmailInput {
   /** smtp:// or smtps:// URL, credentials inside. */
@@ -171,7 +168,7 @@ interface ActionCommonInput {
   readonly outcomes?: OutcomesInput;
 }
 
-export interface WebhookActionInput extends ActionCommonInput {
+export interface WebhookActionInput extends ActionCommonInput, WebhookRequestInput {
   /** Name of a webhook destination, or an http(s) URL. */
   readonly webhook: string;
   /** The request body, as JSON. Default: the event envelope. */

@@ -8,8 +8,8 @@ export interface ListenOptions {
   readonly port?: number;
   /** Default 127.0.0.1. */
   readonly host?: string;
-  /** PEM texts: serves HTTPS. */
-  readonly tls?: { readonly key: string; readonly cert: string };
+  /** PEM texts: serves HTTPS. `clientCa`: demands client certificates, signed by it. */
+  readonly tls?: { readonly key: string; readonly cert: string; readonly clientCa?: string };
 }
 
 export interface HttpListener {
@@ -22,7 +22,7 @@ export interface HttpListener {
 
 /** @throws Error (EADDRINUSE, EACCES) when it can't listen there */
 export async function listenHttp(listener: RequestListener, options: ListenOptions): Promise<HttpListener> {
-  const server = options.tls === undefined ? createServer(listener) : createTlsServer(options.tls, listener);
+  const server = options.tls === undefined ? createServer(listener) : createTlsServer(toTls(options.tls), listener);
   // Node's 5 s would close idle connections under a sender that keeps them longer, and a POST cut there looks like a reset.
   server.keepAliveTimeout = 65_000;
   const connections = new SocketSet();
@@ -49,6 +49,10 @@ export async function listenHttp(listener: RequestListener, options: ListenOptio
       return closing;
     },
   };
+}
+
+function toTls({ clientCa, ...own }: NonNullable<ListenOptions['tls']>) {
+  return clientCa === undefined ? own : { ...own, ca: clientCa, requestCert: true, rejectUnauthorized: true };
 }
 
 /** How a receiver misbehaves instead of answering, or after it has begun to. */

@@ -5,6 +5,11 @@ import type { AddressGuard } from './address-guard.ts';
 /** One connection to an origin, made when first used and made anew after the server closed it. */
 export interface Connection {
   readonly client: Client;
+  /**
+   * What the socket itself complained of, if it did. A server that demands a client certificate says so after the
+   * handshake; of what follows, undici reports the end of the connection only.
+   */
+  readonly fault: Error | null;
   /** Ends it at once, whether it is idle, in use or still being made. */
   cut(): void;
 }
@@ -34,9 +39,26 @@ export function createConnection(origin: string, options: ConnectOptions): Conne
     ...(tls !== null && { secureContext: tls.context }),
     ...(tls !== null && tls.serverName !== null && { servername: tls.serverName }),
   };
-  const client = new Client(origin, { pipelining: 1, connect: guard === null ? connect : guarded(guard, connect) });
+  const connector = guard === null ? buildConnector(connect) : guarded(guard, connect);
+  let fault: Error | null = null;
+  const client = new Client(origin, {
+    pipelining: 1,
+    connect: (target, callback) => {
+      fault = null;
+      connector(target, (...[error, socket]) => {
+        if (error !== null) return callback(error, null);
+        socket.once('error', (told) => {
+          fault = told;
+        });
+        callback(null, socket);
+      });
+    },
+  });
   return {
     client,
+    get fault() {
+      return fault;
+    },
     cut: () => {
       client.destroy().catch(() => {});
       connecting.abort();

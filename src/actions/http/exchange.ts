@@ -101,7 +101,7 @@ export class Exchange implements Dispatcher.DispatchHandler, DeadlineWatcher {
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    this.fail(error);
+    this.fail(this.connection?.fault ?? error);
   }
 
   #settle(end: HttpReply['end'], isClean: boolean, error: Error | null = null): void {

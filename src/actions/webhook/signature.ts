@@ -1,4 +1,5 @@
-import { createHmac, createPrivateKey, createSecretKey, type KeyObject, sign } from 'node:crypto';
+import { createHmac, createSecretKey, type KeyObject, sign } from 'node:crypto';
+import { fromBase64, privateKeyOf } from './keys.ts';
 
 /** Signs a webhook as the Standard Webhooks specification asks. @see https://www.standardwebhooks.com */
 export interface Signer {
@@ -33,27 +34,23 @@ export function createSigner(secrets: readonly string[]): Signer | null {
 type SigningKey = (head: string, body: Buffer) => string;
 
 function toSigningKey(secret: string, index: number): SigningKey {
-  if (secret.startsWith('whsk_')) return ed25519Key(fromBase64(secret.slice('whsk_'.length), index), index);
-  const bytes = secret.startsWith('whsec_') ? fromBase64(secret.slice('whsec_'.length), index) : Buffer.from(secret);
+  if (secret.startsWith('whsk_')) return ed25519Key(decoded(secret.slice('whsk_'.length), index), index);
+  const bytes = secret.startsWith('whsec_') ? decoded(secret.slice('whsec_'.length), index) : Buffer.from(secret);
   if (bytes.length === 0) throw new RangeError(`secret ${index + 1} is empty`);
   const key: KeyObject = createSecretKey(bytes);
   return (head, body) => `v1,${createHmac('sha256', key).update(head).update(body).digest('base64')}`;
 }
 
-/** The fixed beginning of an Ed25519 private key in PKCS #8 (RFC 8410), before its 32 bytes of seed. */
-const pkcs8Ed25519 = Buffer.from('302e020100300506032b657004220420', 'hex');
-
 function ed25519Key(bytes: Buffer, index: number): SigningKey {
   if (bytes.length !== 32 && bytes.length !== 64) {
     throw new RangeError(`secret ${index + 1} (whsk_) must hold 32 or 64 bytes, it holds ${bytes.length}`);
   }
-  const der = Buffer.concat([pkcs8Ed25519, bytes.subarray(0, 32)]);
-  const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+  const key = privateKeyOf(bytes);
   return (head, body) => `v1a,${sign(null, Buffer.concat([Buffer.from(head), body]), key).toString('base64')}`;
 }
 
-function fromBase64(text: string, index: number): Buffer {
-  // Buffer.from skips what is not base64 and would make a different key of a mistyped one.
-  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text)) throw new RangeError(`secret ${index + 1} is not base64 after its prefix`);
-  return Buffer.from(text, 'base64');
+function decoded(text: string, index: number): Buffer {
+  const bytes = fromBase64(text);
+  if (bytes === null) throw new RangeError(`secret ${index + 1} is not base64 after its prefix`);
+  return bytes;
 }
