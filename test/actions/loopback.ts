@@ -2,14 +2,13 @@ import { readFileSync } from 'node:fs';
 import type { LookupFunction } from 'node:net';
 import { onTestFinished } from 'vitest';
 import { openWebhook } from '../../src/actions/webhook/webhook.ts';
-import type { Outcome } from '../../src/domain/outcome.ts';
 import type { WebhookAction, WebhookDestination } from '../../src/domain/rules.ts';
 import {
   startWebhookReceiver,
   type WebhookReceiver,
   type WebhookReceiverOptions,
 } from '../../src/receivers/webhook-receiver.ts';
-import { attempt, scopeOf, someMessageId, webhookAction, webhookDestination } from './fixtures.ts';
+import { attempt, type Judged, judged, scopeOf, someMessageId, webhookAction, webhookDestination } from './fixtures.ts';
 
 /** A receiver that closes with the test. */
 export async function receive(options: WebhookReceiverOptions = {}): Promise<WebhookReceiver> {
@@ -28,9 +27,10 @@ export function client(url: string, overrides: Partial<WebhookDestination> = {},
   onTestFinished(() => opened.close());
   return {
     client: opened,
-    send: (action: Partial<WebhookAction> = {}, row?: string, timeoutMs?: number): Promise<Outcome> => {
+    send: (action: Partial<WebhookAction> = {}, row?: string, timeoutMs?: number): Promise<Judged> => {
       const scope = scopeOf(row === undefined ? {} : { new: row });
-      return opened.send(opened.render(webhookAction(action), scope, someMessageId), attempt(timeoutMs));
+      const request = opened.render(webhookAction(action), scope, someMessageId);
+      return judged('webhook', opened.send(request, attempt(timeoutMs)));
     },
   };
 }

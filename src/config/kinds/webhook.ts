@@ -17,6 +17,7 @@ export const webhook: Kind<'webhook'> = {
     'Name of a webhook destination, or a literal http(s) URL (a destination with the defaults, not signed), which may hold `${{ expression }}`.',
   ),
   actionKeys,
+  literalKeys: ['method', 'format'],
   actionRules: {},
   readDestination,
   readAction,
