@@ -62,6 +62,10 @@ export interface DeliveryInput {
   readonly concurrency?: number;
   /** `100/s`, `6000/m`, `10/h`. Default: no limit. */
   readonly rate_limit?: string;
+  /** Attempts in flight at once for one tenant, per process, 1 to 10000. Default: no limit besides `concurrency`. */
+  readonly tenant_concurrency?: number;
+  /** `10/s`: attempts for one tenant, per process. Default: no limit. */
+  readonly tenant_rate_limit?: string;
   /** `['5s', '5m', '30m', '2h']` is short for `{ schedule: … }`. */
   readonly retry?: RetryInput | readonly string[];
   readonly outcomes?: OutcomesInput;
@@ -113,6 +117,12 @@ export interface CircuitBreakerInput {
   readonly window?: string;
   /** How long it stays open before a probe, 100ms to 1h. Default: 10s. */
   readonly open_for?: string;
+  /** Each probe that fails doubles that time, up to this, 100ms to 1d. Default: 5m. */
+  readonly open_for_max?: string;
+  /** Probes in a row that must succeed before it closes, 1 to 1000. Default: 2. */
+  readonly successes?: number;
+  /** What has a breaker of its own. Default: destination. */
+  readonly per?: 'destination' | 'tenant';
 }
 
 export type DestinationInput = DeliveryInput &
@@ -231,6 +241,15 @@ export interface SettingsInput {
   readonly environment?: string;
   /** Which attempts the history keeps. Default: all. */
   readonly attempts?: 'all' | 'failures' | 'none';
+  /** What one tenant may have of everything, and `overrides` for single tenants by name. Default: no bounds. */
+  readonly tenants?: TenantQuotaInput & { readonly overrides?: Readonly<Record<string, TenantQuotaInput>> };
+}
+
+export interface TenantQuotaInput {
+  /** Deliveries that may wait, about, 1 to 1000000000; what comes on top becomes dead letters (`over_quota`). */
+  readonly max_pending?: number;
+  /** `50/s`: attempts at all destinations together, per process. */
+  readonly max_rate?: string;
 }
 
 /**

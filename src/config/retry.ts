@@ -73,6 +73,6 @@ function scheduled(field: Field, jitter: RetryPolicy['jitter'], maxAgeMs: number
 }
 
 /** As written when a variable holds it. */
-function formatted(field: Field, ms: number): string {
+export function formatted(field: Field, ms: number): string {
   return field.substitutions.length > 0 ? String(field.written) : formatDuration(ms);
 }

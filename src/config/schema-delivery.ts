@@ -82,6 +82,13 @@ export const circuitBreakerDefinition: JsonSchema = record(
     open_for: duration('How long the breaker stays open before one attempt probes the destination.', {
       default: '10s',
     }),
+    open_for_max: duration('Each probe that fails doubles the time it stays open, up to this.', { default: '5m' }),
+    successes: whole('Probes in a row that must succeed before it closes.', 1, 1_000, { default: 2 }),
+    per: {
+      description: '`tenant`: each tenant has a breaker of its own, and what has no tenant another one.',
+      enum: ['destination', 'tenant'],
+      default: 'destination',
+    },
   },
 );
 
@@ -90,6 +97,15 @@ export const delivery: JsonSchema = {
   concurrency: whole('Attempts in flight at once, per process.', 1, 10_000, { default: 20 }),
   rate_limit: {
     description: 'At most this many attempts per second, minute or hour, per process. Default: no limit.',
+    $ref: '#/definitions/rate',
+  },
+  tenant_concurrency: whole(
+    'Attempts in flight at once for one tenant, per process. Default: no limit besides `concurrency`.',
+    1,
+    10_000,
+  ),
+  tenant_rate_limit: {
+    description: 'At most this many attempts for one tenant, per process. Default: no limit.',
     $ref: '#/definitions/rate',
   },
   retry: { $ref: '#/definitions/retry' },

@@ -125,6 +125,13 @@ const observerDefinition = record(
   { required: ['source', 'actions'] },
 );
 
+const tenantQuota: JsonSchema = {
+  max_rate: {
+    description: 'At most this many attempts for a tenant at all destinations together, per process.',
+    $ref: '#/definitions/rate',
+  },
+};
+
 const settings = record('The program itself. Each also by environment variable (PG_OBSERVERS_LISTEN, …), which wins.', {
   listen: text('`host:port` of the HTTP server (health and status), or `off`.', {
     default: '127.0.0.1:7420',
@@ -143,6 +150,14 @@ const settings = record('The program itself. Each also by environment variable (
     examples: ['production'],
   }),
   attempts: { description: 'Which attempts the history keeps.', enum: ['all', 'failures', 'none'], default: 'all' },
+  tenants: record('What one tenant may have of everything. Default: no bounds.', {
+    ...tenantQuota,
+    overrides: {
+      description: 'For single tenants, by name; what one does not say is as for all.',
+      type: 'object',
+      additionalProperties: record('For this tenant.', tenantQuota),
+    },
+  }),
 });
 
 export const schema: JsonSchema = {

@@ -1,5 +1,6 @@
-import type { Settings } from '../domain/rules.ts';
+import type { Settings, TenantQuota, TenantQuotas } from '../domain/rules.ts';
 import type { Field } from './field.ts';
+import { FrozenMap } from './frozen-map.ts';
 import { listed } from './suggestions.ts';
 import { readUrl } from './urls.ts';
 
@@ -27,7 +28,38 @@ export function readSettings(field: Field, env: Environment): Settings {
     }),
     environment: readEnvironment(setting('environment')),
     attempts: readAttempts(setting('attempts')),
+    tenants: readTenants(setting),
   });
+}
+
+/** Overrides have no environment variables: their names are the tenants'. */
+function readTenants(setting: (...path: readonly string[]) => Field): TenantQuotas {
+  const common: TenantQuota = Object.freeze({
+    maxPending: readWhole(setting('tenants', 'max_pending'), mostPending) ?? null,
+    maxRate: setting('tenants', 'max_rate').rate() ?? null,
+  });
+  const named = setting('tenants', 'overrides')
+    .entries()
+    .map(([tenant, field]): [string, TenantQuota] => [
+      tenant,
+      Object.freeze({
+        maxPending: field.get('max_pending').number() ?? common.maxPending,
+        maxRate: field.get('max_rate').rate() ?? common.maxRate,
+      }),
+    ]);
+  return Object.freeze({ common, named: new FrozenMap(named) });
+}
+
+const mostPending = 1_000_000_000;
+
+/** An environment variable holds text. */
+function readWhole(field: Field, most: number): number | undefined {
+  const text = field.text();
+  if (text === undefined) return field.number();
+  const number = /^\d{1,12}$/.test(text) ? Number(text) : 0;
+  if (number >= 1 && number <= most) return number;
+  field.refuse(`\`${field.label}\` must be a whole number from 1 to ${most}`);
+  return undefined;
 }
 
 const listenHint = 'write 127.0.0.1:7420, [::1]:7420 or off';

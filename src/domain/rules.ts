@@ -56,7 +56,27 @@ export interface CircuitBreakerPolicy {
   /** Attempts in the window before the rate means anything. */
   readonly minimum: number;
   readonly windowMs: number;
+  /** How long it stays open at first; twice as long each time a probe fails, up to `openForMaxMs`. */
   readonly openForMs: number;
+  readonly openForMaxMs: number;
+  /** Probes in a row that must succeed before it closes. */
+  readonly successes: number;
+  /** What has a breaker of its own: the destination, or each of its tenants (and what has none). */
+  readonly per: 'destination' | 'tenant';
+}
+
+/** What one tenant may have of everything. */
+export interface TenantQuota {
+  /** Deliveries of it that wait, at most; null: no bound. */
+  readonly maxPending: number | null;
+  /** Attempts for it at all destinations, per process; null: no limit. */
+  readonly maxRate: RateLimit | null;
+}
+
+export interface TenantQuotas {
+  /** For tenants that have none of their own. */
+  readonly common: TenantQuota;
+  readonly named: ReadonlyMap<string, TenantQuota>;
 }
 
 interface DestinationCommon {
@@ -73,6 +93,9 @@ interface DestinationCommon {
   /** The longest that a receiver's Retry-After may make it wait. 0: it is not heeded. */
   readonly retryAfterMaxMs: number;
   readonly rateLimit: RateLimit | null;
+  /** The same two for each tenant; what has no tenant is not limited by them. null: no limit. */
+  readonly tenantConcurrency: number | null;
+  readonly tenantRateLimit: RateLimit | null;
   readonly circuitBreaker: CircuitBreakerPolicy | null;
   /** Only webhooks go by it: the addresses of mail servers and of Slack never come from data. */
   readonly addresses: AddressPolicy;
@@ -209,6 +232,7 @@ export interface Settings {
   readonly environment: string | null;
   /** Which attempts the history keeps. */
   readonly attempts: 'all' | 'failures' | 'none';
+  readonly tenants: TenantQuotas;
 }
 
 /** observers.yaml, checked, with every reference resolved and every unit in milliseconds. Deeply frozen. */

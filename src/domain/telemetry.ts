@@ -41,7 +41,7 @@ export type TelemetryEvent =
   | { readonly type: 'delivery.released'; readonly count: number; readonly reason: string }
   | { readonly type: 'delivery.fenced'; readonly count: number }
   | { readonly type: 'delivery.rescued'; readonly count: number }
-  | { readonly type: 'breaker.changed'; readonly destination: string; readonly state: 'open' | 'half-open' | 'closed' }
+  | BreakerChanged
   /** Nothing is sent there until a person enables it; what is queued waits. */
   | {
       readonly type: 'destination.disabled';
@@ -54,6 +54,16 @@ export type TelemetryEvent =
   | { readonly type: 'destination.paused'; readonly destination: string; readonly forMs: number }
   | { readonly type: 'instance.suspended'; readonly silentMs: number }
   | { readonly type: 'retention.dropped'; readonly partition: string };
+
+export interface BreakerChanged {
+  readonly type: 'breaker.changed';
+  readonly destination: string;
+  /** Of one tenant; null: of the destination, or of what has no tenant. */
+  readonly tenant: string | null;
+  readonly state: 'open' | 'half-open' | 'closed';
+  /** Only for `open`. */
+  readonly openForMs: number | null;
+}
 
 export interface EventsRouted {
   readonly type: 'events.routed';

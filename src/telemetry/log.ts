@@ -1,5 +1,5 @@
 import pino, { type DestinationStream, type Logger } from 'pino';
-import type { AttemptFinished, Telemetry, TelemetryEvent } from '../domain/telemetry.ts';
+import type { AttemptFinished, BreakerChanged, Telemetry, TelemetryEvent } from '../domain/telemetry.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
@@ -143,7 +143,7 @@ function entryOf(event: TelemetryEvent): Entry | null {
     case 'delivery.rescued':
       return warn(`${event.count} deliveries of a silent instance were taken over`);
     case 'breaker.changed':
-      return warn(`the circuit breaker of ${event.destination} is ${event.state}`, { destination: event.destination });
+      return breakerEntry(event);
     case 'destination.disabled':
       return warn(
         `${event.destination} is disabled by ${event.by === 'person' ? 'a person' : 'its receiver'}${event.reason === null ? '' : `: ${event.reason}`}; what is queued for it waits for \`pg-observers destinations enable\``,
@@ -163,6 +163,18 @@ function entryOf(event: TelemetryEvent): Entry | null {
     default:
       return null;
   }
+}
+
+function breakerEntry({ destination, tenant, state, openForMs }: BreakerChanged): Entry {
+  const whose = tenant === null ? destination : `${destination} for tenant ${tenant}`;
+  const fields = {
+    destination,
+    state,
+    ...(tenant !== null && { tenant }),
+    ...(openForMs !== null && { open_for_ms: openForMs }),
+  };
+  const message = `the circuit breaker of ${whose} is ${state}`;
+  return state === 'closed' ? info(message, fields) : warn(message, fields);
 }
 
 const count = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`;

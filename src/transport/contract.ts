@@ -174,12 +174,37 @@ export type OpenedNote = { readonly busy: true } | { readonly busy: false; reado
 export interface ClaimWish {
   readonly destination: string;
   readonly slots: number;
+  /** How its tenants share the slots; null: it should have none. When it has, nothing is claimed, and the answer says so. */
+  readonly turns?: TenantTurns | null;
+}
+
+/** Tenants take turns, by name, with an even share each; what has no tenant is one more of them. */
+export interface TenantTurns {
+  /** Who had the last turn; null: what has no tenant. */
+  readonly after: string | null;
+  /** The most for one of them. */
+  readonly most: number;
+  /** The most for those for whom it is another figure; 0: passed over. */
+  readonly rooms: ReadonlyMap<string | null, number>;
+}
+
+/** What a look found of the tenants of a destination. */
+export interface TenantsSeen {
+  /** Anything of a tenant is ready, or will be when its time comes. */
+  readonly any: boolean;
+  readonly last: string | null;
+  /** There may be more to claim at once. */
+  readonly more: boolean;
+  /** Of these there is more, and only the room they were given kept it there. */
+  readonly heldBack: readonly (string | null)[];
 }
 
 export interface ClaimedBatch {
   readonly claimed: readonly ClaimedDelivery[];
   /** Milliseconds until the next delivery of the wanted destinations is due; null when none is waiting. */
   readonly nextDueMs: number | null;
+  /** By destination, of those that may have tenants. */
+  readonly tenants?: ReadonlyMap<string, TenantsSeen>;
 }
 
 export interface ClaimedDelivery {
@@ -240,6 +265,14 @@ export function isPlain({ kind, delivery, note, hold }: Settlement): boolean {
 }
 
 // --------------------------------------------------------------------------------------------------- recover
+
+/** A circuit breaker that is not closed. */
+export interface BreakerReport {
+  readonly destination: string;
+  /** Of one tenant; null: of the destination, or of what has no tenant. */
+  readonly tenant: string | null;
+  readonly state: 'open' | 'half-open';
+}
 
 export interface InstanceRegistry {
   /** Says that this instance is alive, and with which rules. @param timeoutMs silence after which another one counts as late */

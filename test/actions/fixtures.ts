@@ -34,6 +34,8 @@ const common = {
   retry: noRetry,
   retryAfterMaxMs: 3_600_000,
   rateLimit: null,
+  tenantConcurrency: null,
+  tenantRateLimit: null,
   circuitBreaker: null,
   addresses: { guard: 'auto', allow: [], deny: [] },
 } as const;

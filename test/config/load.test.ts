@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { FrozenMap } from '../../src/config/frozen-map.ts';
 import { type ConfigInput, defineConfig, loadConfig } from '../../src/config/index.ts';
 import { ConfigError, UserError } from '../../src/domain/errors.ts';
 import { builtInOutcomes, type OutcomePolicy } from '../../src/domain/outcome-policy.ts';
@@ -63,7 +64,15 @@ observers:
     source: s
     actions: [{ webhook: a, retry: { attempts: 2, jitter: none } }, { webhook: b, timeout: 100ms }]
 `);
-  const breaker = { failureRate: 0.5, minimum: 10, windowMs: 60_000, openForMs: 10_000 };
+  const breaker = {
+    failureRate: 0.5,
+    minimum: 10,
+    windowMs: 60_000,
+    openForMs: 10_000,
+    openForMaxMs: 300_000,
+    successes: 2,
+    per: 'destination',
+  };
   expect(destinations.get('a')).toMatchObject({
     timeoutMs: 1_500,
     concurrency: 20,
@@ -167,6 +176,8 @@ test('without options the built-in ones hold', () => {
     timeoutMs: 15_000,
     concurrency: 20,
     rateLimit: null,
+    tenantConcurrency: null,
+    tenantRateLimit: null,
     retry: { attempts: 8, initialMs: 1_000, factor: 2, maxMs: 300_000, jitter: 'full', schedule: null, maxAgeMs: null },
     outcomes: builtInOutcomes('webhook'),
     retryAfterMaxMs: 3_600_000,
@@ -179,6 +190,7 @@ test('without options the built-in ones hold', () => {
     retention: { eventsMs: 604_800_000, attemptsMs: 604_800_000 },
     environment: null,
     attempts: 'all',
+    tenants: { common: { maxPending: null, maxRate: null }, named: new FrozenMap([]) },
   });
   expect(config.database).toBe(database);
 });

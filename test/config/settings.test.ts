@@ -1,5 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${…} is the format's own syntax here
 import { expect, test } from 'vitest';
+import { FrozenMap } from '../../src/config/frozen-map.ts';
 import { parseConfig } from '../../src/config/index.ts';
 import { messagesOf, parse } from './support.ts';
 
@@ -20,6 +21,7 @@ test('an environment variable wins over a setting of the file', () => {
     retention: { eventsMs: 172_800_000, attemptsMs: 10_800_000 },
     environment: 'staging',
     attempts: 'failures',
+    tenants: { common: { maxPending: null, maxRate: null }, named: new FrozenMap([]) },
   });
   expect(parse('version: 1\nsettings: { listen: off }\n').settings.listen).toBeNull();
   expect(messagesOf(yaml, { PG_OBSERVERS_POLL_INTERVAL: '1' })).toEqual([

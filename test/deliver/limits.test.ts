@@ -1,13 +1,23 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Delivery } from '../../src/domain/delivery.ts';
-import type { WebhookDestination } from '../../src/domain/rules.ts';
+import type { CircuitBreakerPolicy, TenantQuotas, WebhookDestination } from '../../src/domain/rules.ts';
 import { CircuitBreaker } from '../../src/pipeline/deliver/circuit-breaker.ts';
 import { DestinationLane, type Turn } from '../../src/pipeline/deliver/destination-lane.ts';
+import { TenantRates } from '../../src/pipeline/deliver/tenant-rates.ts';
 import { TokenBucket } from '../../src/pipeline/deliver/token-bucket.ts';
 import type { ClaimedDelivery } from '../../src/transport/contract.ts';
 import { webhookDestination } from '../actions/fixtures.ts';
 
-const policy = { failureRate: 0.5, minimum: 4, windowMs: 1_000, openForMs: 500 };
+const policy: CircuitBreakerPolicy = {
+  failureRate: 0.5,
+  minimum: 4,
+  windowMs: 1_000,
+  openForMs: 500,
+  openForMaxMs: 1_500,
+  successes: 1,
+  per: 'destination',
+};
 
 describe('circuit breaker', () => {
   /** Attempts that begin and end at `now`. */
@@ -57,8 +67,8 @@ describe('circuit breaker', () => {
   test('opens for another round when the probe fails', () => {
     const breaker = opened();
     breaker.finished(true, breaker.started(500), 600);
-    expect([breaker.state(600), breaker.waitMs(600)]).toEqual(['open', 500]);
-    expect(breaker.permits(1_100)).toBe(1);
+    expect([breaker.state(600), breaker.waitMs(600)]).toEqual(['open', 1_000]);
+    expect(breaker.permits(1_600)).toBe(1);
   });
 
   test('a probe that did not ask the receiver makes place for another', () => {
@@ -118,8 +128,8 @@ describe('token bucket', () => {
 
 describe('lane', () => {
   let next = 0;
-  const claim = (): ClaimedDelivery => ({
-    delivery: { id: String(++next), lease: '1', attempts: 0 } as Delivery,
+  const claim = (tenant: string | null = null): ClaimedDelivery => ({
+    delivery: { id: String(++next), lease: '1', attempts: 0, tenant } as Delivery,
     event: null,
     bytes: 1,
   });
@@ -130,9 +140,9 @@ describe('lane', () => {
     close: async () => {},
   };
   const laneOf = (overrides: Partial<WebhookDestination>) =>
-    new DestinationLane(webhookDestination('http://127.0.0.1:9/', overrides), client, 0);
+    new DestinationLane(webhookDestination('http://127.0.0.1:9/', overrides), client, new TenantRates(), 0);
   const fill = (lane: DestinationLane, now: number): Turn[] => {
-    for (let n = lane.wanted(now); n > 0; n--) lane.add(claim());
+    for (let n = lane.wanted(now); n > 0; n--) lane.add(claim(), now);
     const turns: Turn[] = [];
     for (let turn = lane.next(now); turn !== null; turn = lane.next(now)) turns.push(turn);
     return turns;
@@ -141,7 +151,7 @@ describe('lane', () => {
   test('never more in flight than its concurrency, in the order of the claims', () => {
     const lane = laneOf({ concurrency: 3 });
     const claims = [claim(), claim(), claim(), claim()];
-    for (const one of claims) lane.add(one);
+    for (const one of claims) lane.add(one, 0);
     const turns = fill(lane, 0);
     expect(turns.map((turn) => turn.claimed)).toEqual(claims.slice(0, 3));
     expect([lane.inFlight, lane.waiting, lane.next(0)]).toEqual([3, 1, null]);
@@ -187,20 +197,15 @@ describe('lane', () => {
   test('wants one probe when half-open, and another one when that was none', () => {
     const lane = laneOf({ concurrency: 10, circuitBreaker: policy });
     for (const turn of fill(lane, 0).slice(0, 4)) lane.finished(turn, true, 1);
-    expect([lane.breakerChange(1), lane.breakerChange(1), lane.wanted(1), lane.waitMs(1)]).toEqual([
-      'open',
-      null,
-      0,
-      500,
-    ]);
-    expect([lane.wanted(501), lane.breakerChange(501)]).toEqual([1, 'half-open']);
+    expect([lane.breakerState(1), lane.wanted(1), lane.waitMs(1)]).toEqual(['open', 0, 500]);
+    expect([lane.wanted(501), lane.breakerState(501)]).toEqual([1, 'half-open']);
     const [probe] = fill(lane, 501);
     expect(lane.wanted(501)).toBe(0);
     lane.finished(probe as Turn, null, 502);
     expect(lane.wanted(502)).toBe(1);
     const [second] = fill(lane, 502);
     lane.finished(second as Turn, false, 503);
-    expect([lane.breakerChange(503), lane.wanted(503) > 1]).toEqual(['closed', true]);
+    expect([lane.breakerState(503), lane.wanted(503) > 1]).toEqual(['closed', true]);
   });
 
   test('keeps what is in flight, and an unchanged breaker, through new rules', () => {
@@ -208,12 +213,223 @@ describe('lane', () => {
     const turns = fill(lane, 0);
     const other = { ...client };
     const changed = webhookDestination('http://127.0.0.1:9/', { concurrency: 5, circuitBreaker: { ...policy } });
-    expect(lane.change(changed, other, 1)).toBe(client);
+    lane.load(changed, 1);
+    expect(lane.reconnect(other)).toBe(client);
     expect(lane.client).toBe(other);
     expect([lane.inFlight, lane.wanted(1)]).toEqual([4, 1]);
     for (const turn of turns) lane.finished(turn, true, 2);
     expect(lane.breakerState(2)).toBe('open');
-    lane.change(webhookDestination('http://127.0.0.1:9/'), client, 3);
+    lane.load(webhookDestination('http://127.0.0.1:9/'), 3);
     expect(lane.breakerState(3)).toBe('closed');
+  });
+});
+
+describe('breaker, in any course of events', () => {
+  const outcome = fc.record({ afterMs: fc.integer({ min: 0, max: 700 }), failed: fc.constantFrom(true, false, null) });
+  const policies = fc.record({
+    failureRate: fc.constantFrom(0.1, 0.5, 1),
+    minimum: fc.integer({ min: 1, max: 5 }),
+    windowMs: fc.constantFrom(1_000, 5_000),
+    openForMs: fc.constantFrom(100, 500),
+    openForMaxMs: fc.constantFrom(500, 1_700),
+    successes: fc.integer({ min: 1, max: 3 }),
+    per: fc.constant('destination' as const),
+  });
+
+  test('closed it limits nothing, open it lets nothing through, half-open one at a time; and it never stays open for longer than it may', () => {
+    fc.assert(
+      fc.property(policies, fc.array(outcome, { maxLength: 60 }), (policy, outcomes) => {
+        const breaker = new CircuitBreaker(policy);
+        let now = 0;
+        let inARow = 0;
+        for (const { afterMs, failed } of outcomes) {
+          now += afterMs;
+          const state = breaker.state(now);
+          if (state === 'open') {
+            expect(breaker.permits(now)).toBe(0);
+            expect(breaker.waitMs(now)).toBeGreaterThan(0);
+            expect(breaker.waitMs(now)).toBeLessThanOrEqual(policy.openForMaxMs);
+            expect(breaker.permits(now + breaker.waitMs(now))).toBe(1);
+            inARow = 0;
+            now += policy.openForMaxMs;
+            continue;
+          }
+          expect(breaker.permits(now)).toBe(state === 'closed' ? Number.POSITIVE_INFINITY : 1);
+          const phase = breaker.started(now);
+          if (state === 'half-open') expect(breaker.permits(now)).toBe(0);
+          breaker.finished(failed, phase, now);
+          if (state !== 'half-open' || failed === null) continue;
+          inARow = failed ? 0 : inARow + 1;
+          expect(breaker.state(now)).toBe(failed ? 'open' : inARow < policy.successes ? 'half-open' : 'closed');
+          if (inARow >= policy.successes) inARow = 0;
+        }
+      }),
+    );
+  });
+
+  test('stays open twice as long after each probe that fails, up to its bound, and as at first when it has been closed', () => {
+    const breaker = new CircuitBreaker({ ...policy, openForMaxMs: 1_500, successes: 2 });
+    const openFor: number[] = [];
+    let now = 0;
+    const open = () => {
+      for (let n = 0; n < 4; n++) breaker.finished(true, breaker.started(now), now);
+    };
+    open();
+    for (let n = 0; n < 4; n++) {
+      openFor.push(breaker.waitMs(now));
+      now += breaker.waitMs(now);
+      breaker.finished(true, breaker.started(now), now);
+    }
+    expect(openFor).toEqual([500, 1_000, 1_500, 1_500]);
+    now += breaker.waitMs(now);
+    for (const state of ['half-open', 'closed']) {
+      breaker.finished(false, breaker.started(now), now);
+      expect(breaker.state(now)).toBe(state);
+    }
+    open();
+    expect(breaker.waitMs(now)).toBe(500);
+  });
+});
+
+test('a bucket never lets through more than its rate and a tenth of a second, or one, whoever asks when', () => {
+  const asked = fc.array(fc.integer({ min: 0, max: 300 }), { maxLength: 200 });
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 2_000 }), asked, (count, gaps) => {
+      const bucket = new TokenBucket({ count, perMs: 1_000 }, 0);
+      let [now, taken] = [0, 0];
+      for (const gap of gaps) {
+        now += gap;
+        for (; bucket.available(now) > 0; taken++) bucket.take(now);
+      }
+      expect(taken).toBeLessThanOrEqual((count * now) / 1_000 + Math.max(2, count / 10));
+    }),
+  );
+});
+
+describe('tenants of a lane', () => {
+  let next = 0;
+  const client = {
+    render: () => ({}),
+    send: () => new Promise<never>(() => {}),
+    describe: () => ({}),
+    close: async () => {},
+  };
+  const claim = (tenant: string | null): ClaimedDelivery => ({
+    delivery: { id: String(++next), lease: '1', attempts: 0, tenant } as Delivery,
+    event: null,
+    bytes: 1,
+  });
+  const laneOf = (overrides: Partial<WebhookDestination>, quotas: Partial<TenantQuotas> = {}) => {
+    const rates = new TenantRates();
+    rates.load({ common: { maxPending: null, maxRate: null }, named: new Map(), ...quotas });
+    return new DestinationLane(webhookDestination('http://127.0.0.1:9/', overrides), client, rates, 0);
+  };
+  const begin = (lane: DestinationLane, now: number): Turn[] => {
+    const turns: Turn[] = [];
+    for (let turn = lane.next(now); turn !== null; turn = lane.next(now)) turns.push(turn);
+    return turns;
+  };
+  const tenantsOf = (turns: readonly Turn[]) => turns.map((turn) => turn.claimed.delivery.tenant);
+  const add = (lane: DestinationLane, tenant: string | null, count: number) => {
+    for (let n = 0; n < count; n++) lane.add(claim(tenant), 0);
+  };
+
+  test('take turns', () => {
+    const lane = laneOf({ concurrency: 7 });
+    add(lane, 'a', 5);
+    add(lane, 'b', 2);
+    add(lane, null, 5);
+    expect(tenantsOf(begin(lane, 0))).toEqual(['a', 'b', null, 'a', 'b', null, 'a']);
+  });
+
+  test('are asked for by turns as long as there are some, and for a minute after', () => {
+    const lane = laneOf({ concurrency: 7 });
+    expect(lane.wish(0)?.turns).toBeNull();
+    add(lane, 'a', 1);
+    expect(lane.wish(1)?.turns).toEqual({ after: null, most: 6, rooms: new Map() });
+    const wish = lane.wish(2);
+    if (wish === null) throw new Error('no wish');
+    lane.looked(1, wish, 6, { any: true, last: 'c', more: false, heldBack: ['b'] }, 2);
+    expect(lane.wish(60_001)?.turns?.after).toBe('c');
+    expect(lane.wish(60_002)?.turns).toBeNull();
+    expect([lane.takesNew('a', 1, 3), lane.takesNew('b', 1, 3), lane.takesNew('a', 2, 3)]).toEqual([
+      true,
+      false,
+      false,
+    ]);
+  });
+
+  test('have no more in flight than tenant_concurrency, and hold up nobody else', () => {
+    const lane = laneOf({ concurrency: 10, tenantConcurrency: 2 });
+    add(lane, 'a', 4);
+    add(lane, 'b', 1);
+    add(lane, null, 3);
+    const turns = begin(lane, 0);
+    expect(tenantsOf(turns)).toEqual(['a', 'b', null, 'a', null, null]);
+    expect(lane.wish(0)?.turns).toMatchObject({
+      most: 2,
+      rooms: new Map([
+        ['a', 0],
+        ['b', 1],
+      ]),
+    });
+    lane.finished(turns[0] as Turn, null, 1);
+    expect(tenantsOf(begin(lane, 1))).toEqual(['a']);
+  });
+
+  test('have a rate each, and one over all destinations', () => {
+    const lane = laneOf({ tenantRateLimit: { count: 100, perMs: 1_000 }, concurrency: 50 });
+    add(lane, 'a', 20);
+    add(lane, 'b', 3);
+    expect(tenantsOf(begin(lane, 0)).sort()).toEqual([...Array(10).fill('a'), ...Array(3).fill('b')]);
+    expect(begin(lane, 50)).toHaveLength(5);
+    const quotas: TenantQuotas = {
+      common: { maxPending: null, maxRate: { count: 20, perMs: 1_000 } },
+      named: new Map([['vip', { maxPending: null, maxRate: { count: 100, perMs: 1_000 } }]]),
+    };
+    const bounded = laneOf({ concurrency: 50 }, quotas);
+    add(bounded, 'a', 20);
+    add(bounded, 'vip', 20);
+    add(bounded, null, 20);
+    const count = (tenant: string | null, turns: readonly Turn[]) =>
+      tenantsOf(turns).filter((one) => one === tenant).length;
+    const turns = begin(bounded, 0);
+    expect([count('a', turns), count('vip', turns), count(null, turns)]).toEqual([2, 10, 20]);
+  });
+
+  test('with a breaker each: one opens, gives its claims back and is passed over; the others go on', () => {
+    const lane = laneOf({ concurrency: 20, circuitBreaker: { ...policy, per: 'tenant' } });
+    add(lane, 'bad', 4);
+    for (const turn of begin(lane, 0)) lane.finished(turn, true, 1);
+    add(lane, 'bad', 3);
+    add(lane, 'good', 3);
+    expect(lane.surplus(1).map(({ delivery }) => delivery.tenant)).toEqual(['bad', 'bad', 'bad']);
+    expect(tenantsOf(begin(lane, 1))).toEqual(['good', 'good', 'good']);
+    expect(lane.wish(1)?.turns?.rooms.get('bad')).toBe(0);
+    expect(lane.wish(501)?.turns?.rooms.get('bad')).toBe(1);
+    add(lane, 'bad', 2);
+    expect(tenantsOf(begin(lane, 501))).toEqual(['bad']);
+    expect([lane.surplus(501).length, lane.waiting, lane.wish(501)?.turns?.rooms.get('bad')]).toEqual([1, 0, 0]);
+  });
+
+  test('of which nothing is known any more are forgotten, whatever their number', () => {
+    const lane = laneOf({ concurrency: 5_000, tenantConcurrency: 1, tenantRateLimit: { count: 10, perMs: 1_000 } });
+    for (let n = 0; n < 3_000; n++) lane.add(claim(`t${n}`), 0);
+    for (const turn of begin(lane, 0)) lane.finished(turn, false, 1);
+    expect([...lane.tenants]).toHaveLength(3_000);
+    lane.tenants.forget(20_000);
+    expect([...lane.tenants]).toHaveLength(0);
+  });
+
+  test('a lane that is held claims and begins nothing, gives back what waits, and goes on by itself', () => {
+    const lane = laneOf({ concurrency: 5 });
+    add(lane, null, 3);
+    lane.hold(1_000);
+    expect([begin(lane, 1), lane.wish(1), lane.waitMs(1), lane.surplus(1).length]).toEqual([[], null, 999, 3]);
+    expect(lane.wish(1_000)?.slots).toBe(5);
+    lane.hold(Number.POSITIVE_INFINITY);
+    expect([lane.wish(9_999), lane.waitMs(9_999)]).toEqual([null, Number.POSITIVE_INFINITY]);
+    lane.hold(0);
+    expect(lane.wish(9_999)?.slots).toBe(5);
   });
 });

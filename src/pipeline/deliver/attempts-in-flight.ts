@@ -1,4 +1,6 @@
 import type { Telemetry } from '../../domain/telemetry.ts';
+import type { Breakers } from './breakers.ts';
+import type { CircuitBreaker } from './circuit-breaker.ts';
 import type { ClaimsInHand } from './claims-in-hand.ts';
 import type { DeliveryWorker } from './delivery-worker.ts';
 import type { DestinationLane, Turn } from './destination-lane.ts';
@@ -9,10 +11,11 @@ export interface AttemptsInFlightOptions {
   readonly lanes: DestinationLanes;
   readonly inHand: ClaimsInHand;
   readonly worker: DeliveryWorker;
+  readonly breakers: Breakers;
   /** False while nothing may start: this instance stops, or may have been declared dead. */
   readonly mayBegin: () => boolean;
-  /** A lane has a free place and nothing that waits for it. */
-  readonly onRoom: (lane: DestinationLane) => void;
+  /** An attempt of this tenant ended: the lane has a free place. */
+  readonly onRoom: (lane: DestinationLane, tenant: string | null) => void;
   /** What may be claimed changed. */
   readonly onBreaker: () => void;
   readonly telemetry: Telemetry;
@@ -40,7 +43,10 @@ export class AttemptsInFlight {
 
   /** In every lane. */
   begin(): void {
-    for (const lane of this.#options.lanes) this.#beginIn(lane);
+    for (const lane of this.#options.lanes) {
+      this.#beginIn(lane);
+      this.giveBack(lane);
+    }
   }
 
   #beginIn(lane: DestinationLane): void {
@@ -56,7 +62,8 @@ export class AttemptsInFlight {
   #nextTurn(lane: DestinationLane, now: number): Turn | null {
     // Asked before each: a process that is stopped in the middle of this must not begin the rest when it wakes.
     if (!this.#options.mayBegin()) return null;
-    return lane.head !== undefined && this.#large.permits(lane, lane.head) ? lane.next(now) : null;
+    const head = lane.head(now);
+    return head !== undefined && this.#large.permits(lane, head) ? lane.next(now) : null;
   }
 
   /** One delivery, from claim to outcome. Never rejects. */
@@ -81,20 +88,28 @@ export class AttemptsInFlight {
     this.#large.finished(lane, turn.claimed);
     this.#count -= 1;
     if (this.#count === 0) this.#whenNone?.();
-    this.announceBreaker(lane, now);
+    if (turn.breaker !== null) this.#lookAt(turn.breaker, lane, turn, now);
     // A large one makes room for those of all lanes.
     if (turn.claimed.event === null) this.begin();
     else this.#beginIn(lane);
-    this.#options.onRoom(lane);
+    this.#options.onRoom(lane, turn.claimed.delivery.tenant);
   }
 
-  /** Says so when its breaker is in another state than at the last call. */
-  announceBreaker(lane: DestinationLane, now: number): void {
-    const state = lane.breakerChange(now);
-    if (state === null) return;
-    this.#options.telemetry({ type: 'breaker.changed', destination: lane.destination.name, state });
-    // What waits in memory goes back: an open breaker holds nothing.
-    if (state === 'open') void this.#options.inHand.release(lane.drain(), 0, 'the circuit breaker opened');
+  #lookAt(breaker: CircuitBreaker, lane: DestinationLane, { claimed, tenant: share }: Turn, now: number): void {
+    // New rules brought another one.
+    if (breaker !== lane.breaker && breaker !== share?.breaker) return;
+    const tenant = breaker === lane.breaker ? null : claimed.delivery.tenant;
+    if (!this.#options.breakers.look(breaker, lane.destination.name, tenant, now)) return;
+    this.giveBack(lane);
     this.#options.onBreaker();
+  }
+
+  /** What waits in memory and may not begin before long goes back to the queue, also when its claim was on its way just now. */
+  giveBack(lane: DestinationLane): void {
+    void this.#options.inHand.release(
+      lane.surplus(performance.now()),
+      0,
+      'a circuit breaker opened, or the destination is held',
+    );
   }
 }

@@ -1,8 +1,12 @@
 import type { DestinationClient } from '../../actions/contract.ts';
 import type { Destination } from '../../domain/rules.ts';
-import type { ClaimedDelivery } from '../../transport/contract.ts';
+import type { ClaimedDelivery, ClaimWish, TenantsSeen } from '../../transport/contract.ts';
 import { type BreakerState, CircuitBreaker } from './circuit-breaker.ts';
+import { LaneTenants } from './lane-tenants.ts';
+import { alike, type TenantLane } from './tenant-lane.ts';
+import type { TenantRates } from './tenant-rates.ts';
 import { TokenBucket } from './token-bucket.ts';
+import { WaitingLine } from './waiting-line.ts';
 
 /**
  * So much work is claimed ahead, measured by how fast this destination takes it: a fast one never waits for a claim's
@@ -12,6 +16,8 @@ const prefetchMs = 50;
 const longestPrefetch = 500;
 /** Weight of the newest attempt in the moving average of durations. */
 const newest = 0.1;
+/** For so long after the last one, a claim expects that some have a tenant: that takes a dearer statement. Milliseconds. */
+const tenantsLastMs = 60_000;
 
 /** One attempt's place, from `next` to `finished`. */
 export interface Turn {
@@ -20,13 +26,16 @@ export interface Turn {
   /** The breaker it began under, and that one's phase: new rules may have brought another. */
   readonly breaker: CircuitBreaker | null;
   readonly phase: number;
+  /** null: nothing limits single tenants. */
+  readonly tenant: TenantLane | null;
 }
 
 /** What this process has of one destination: its client, what is in flight, what is claimed and waits, and its limits. */
 export class DestinationLane {
   #destination: Destination;
   #client: DestinationClient;
-  readonly #waiting: ClaimedDelivery[] = [];
+  readonly #line = new WaitingLine();
+  readonly #tenants: LaneTenants;
   #breaker: CircuitBreaker | null;
   #bucket: TokenBucket | null;
   #inFlight = 0;
@@ -34,12 +43,19 @@ export class DestinationLane {
   #reserved = 0;
   /** Moving average; null before the first attempt has ended. Milliseconds. */
   #attemptMs: number | null = null;
-  #announced: BreakerState = 'closed';
   #heldUntil = Number.NEGATIVE_INFINITY;
+  #tenantsUntil = Number.NEGATIVE_INFINITY;
+  /** Who had the last turn when tenants shared a claim. */
+  #lastTurn: string | null = null;
+  /** The look at which the queue had no more for it than it got, those held back aside. */
+  #emptyAt = -1;
+  /** Tenants of which the queue has more that their own limits keep there, as of the last look. */
+  #heldBack: ReadonlySet<string | null> = new Set();
 
-  constructor(destination: Destination, client: DestinationClient, now: number) {
+  constructor(destination: Destination, client: DestinationClient, rates: TenantRates, now: number) {
     this.#destination = destination;
     this.#client = client;
+    this.#tenants = new LaneTenants(destination, rates, now);
     this.#breaker = breakerOf(destination);
     this.#bucket = bucketOf(destination, now);
   }
@@ -57,26 +73,16 @@ export class DestinationLane {
   }
 
   get waiting(): number {
-    return this.#waiting.length;
+    return this.#line.size;
   }
 
-  /** The first in its waiting line. */
-  get head(): ClaimedDelivery | undefined {
-    return this.#waiting[0];
+  get tenants(): LaneTenants {
+    return this.#tenants;
   }
 
-  /**
-   * Takes up a changed destination. What is in flight ends on the former client and keeps its place, so that no reload
-   * lets more through than `concurrency`; a breaker and a limit that did not change keep what they know.
-   * @returns the former client, to be closed
-   */
-  change(destination: Destination, client: DestinationClient, now: number): DestinationClient {
-    const [formerDestination, formerClient] = [this.#destination, this.#client];
-    this.#destination = destination;
-    this.#client = client;
-    if (!alike(formerDestination.circuitBreaker, destination.circuitBreaker)) this.#breaker = breakerOf(destination);
-    if (!alike(formerDestination.rateLimit, destination.rateLimit)) this.#bucket = bucketOf(destination, now);
-    return formerClient;
+  /** Of the whole destination; null: it has none, or each tenant has one. */
+  get breaker(): CircuitBreaker | null {
+    return this.#breaker;
   }
 
   /** Nothing begins before that, whatever else would permit it. @param until in the time of performance.now(); Infinity: until told otherwise */
@@ -97,27 +103,85 @@ export class DestinationLane {
     return this.#breaker?.state(now) ?? 'closed';
   }
 
-  /** The breaker's state when it is another one than at the last call, else null. */
-  breakerChange(now: number): BreakerState | null {
-    const state = this.breakerState(now);
-    if (state === this.#announced) return null;
-    this.#announced = state;
-    return state;
+  /**
+   * Takes up new rules. What is in flight ends on the former client and keeps its place, so that no reload
+   * lets more through than `concurrency`; a breaker and a limit that did not change keep what they know.
+   */
+  load(destination: Destination, now: number): void {
+    const former = this.#destination;
+    this.#destination = destination;
+    if (!alike(former.circuitBreaker, destination.circuitBreaker)) this.#breaker = breakerOf(destination);
+    if (!alike(former.rateLimit, destination.rateLimit)) this.#bucket = bucketOf(destination, now);
+    this.#tenants.load(destination, now);
+  }
+
+  /** @returns the former client, to be closed */
+  reconnect(client: DestinationClient): DestinationClient {
+    const former = this.#client;
+    this.#client = client;
+    return former;
   }
 
   /** How many deliveries to claim for it now. */
   wanted(now: number): number {
     const { concurrency } = this.#destination;
     const prefetch = this.#prefetch(concurrency);
-    const room = concurrency + prefetch - this.#inFlight - this.#waiting.length - this.#reserved;
+    const waiting = this.#line.size;
+    const room = concurrency + prefetch - this.#inFlight - waiting - this.#reserved;
     // Asking for one at a time is a round trip per event: wait until half of the prefetch is used up.
-    if (room < prefetch / 2 && this.#waiting.length > 0) return 0;
-    return Math.max(0, Math.min(room, this.#permitted(now) - this.#waiting.length - this.#reserved));
+    if (room < prefetch / 2 && waiting > 0) return 0;
+    return Math.max(0, Math.min(room, this.#permitted(now) - waiting - this.#reserved));
+  }
+
+  /** The same as a wish, shared out to its tenants when there may be some; null: nothing now. */
+  wish(now: number): ClaimWish | null {
+    const slots = this.wanted(now);
+    if (slots === 0) return null;
+    const { name } = this.#destination;
+    if (now >= this.#tenantsUntil) return { destination: name, slots, turns: null };
+    const rooms = new Map<string | null, number>();
+    for (const [tenant] of this.#tenants) {
+      const room = this.#roomOf(tenant, now);
+      if (room < slots || this.#tenants.most < slots) rooms.set(tenant, Math.min(room, slots));
+    }
+    return {
+      destination: name,
+      slots,
+      turns: { after: this.#lastTurn, most: Math.min(this.#tenants.most, slots), rooms },
+    };
+  }
+
+  /** @param got how many of those it wished for */
+  looked(look: number, wish: ClaimWish, got: number, seen: TenantsSeen | undefined, now: number): void {
+    if (seen?.any) this.#tenantsUntil = now + tenantsLastMs;
+    if (seen !== undefined && wish.turns !== null) this.#lastTurn = seen.last;
+    this.#heldBack = new Set(seen?.heldBack);
+    const more = seen === undefined ? got >= wish.slots : seen.more;
+    if (!more) this.#emptyAt = look;
+  }
+
+  /** The queue has nothing for it since that look, those aside whom their own limits keep there. */
+  isEmpty(look: number): boolean {
+    return this.#emptyAt === look;
+  }
+
+  /** Whether a new delivery of this tenant would pass by an older one, and whether there is room for it. */
+  takesNew(tenant: string | null, look: number, now: number): boolean {
+    if (!this.isEmpty(look) || this.#heldBack.has(tenant)) return false;
+    return this.#roomOf(tenant, now) > 0;
+  }
+
+  /** Whether one more may be claimed now that an attempt of this tenant ended. */
+  hasRoomAfter(tenant: string | null, look: number, now: number): boolean {
+    if (this.isEmpty(look) && !this.#heldBack.has(tenant)) return false;
+    return this.wanted(now) > 0;
   }
 
   /** @param places to keep free, or when negative no longer */
-  reserve(places: number): void {
+  reserve(tenant: string | null, places: number, now: number): void {
     this.#reserved += places;
+    const lane = this.#tenants.of(tenant, now);
+    if (lane !== null) lane.reserved += places;
   }
 
   /** Milliseconds until its limits let something through; 0 when nothing but its places limits it. */
@@ -125,33 +189,76 @@ export class DestinationLane {
     return Math.max(this.#heldUntil - now, this.#breaker?.waitMs(now) ?? 0, this.#bucket?.waitMs(now) ?? 0);
   }
 
-  add(claimed: ClaimedDelivery): void {
-    this.#waiting.push(claimed);
+  /** The same of its tenants of which something waits, the least; 0: there is room for one now. Infinity when only places are missing. */
+  tenantsWaitMs(now: number): number {
+    let least = Number.POSITIVE_INFINITY;
+    for (const tenant of this.#heldBack) {
+      const waitMs = this.#tenants.of(tenant, now)?.waitMs(now) ?? 0;
+      if (waitMs > 0) least = Math.min(least, waitMs);
+      // Since it was asked for: the answer took longer than its next token.
+      else if (this.#roomOf(tenant, now) > 0) return 0;
+    }
+    return least;
+  }
+
+  add(claimed: ClaimedDelivery, now: number): void {
+    if (claimed.delivery.tenant !== null) this.#tenantsUntil = now + tenantsLastMs;
+    this.#line.add(claimed);
+  }
+
+  /** The next in its waiting line that may begin as far as its tenant is concerned. */
+  head(now: number): ClaimedDelivery | undefined {
+    return this.#line.head((tenant) => this.#tenants.mayBegin(tenant, now));
   }
 
   /** The next delivery to attempt, or null when it has no free place, no permission or nothing to do. */
   next(now: number): Turn | null {
-    if (this.#waiting.length === 0 || this.#inFlight >= this.#destination.concurrency) return null;
+    if (this.#line.size === 0 || this.#inFlight >= this.#destination.concurrency) return null;
     if (this.#permitted(now) < 1) return null;
-    const claimed = this.#waiting.shift();
+    const claimed = this.head(now);
     if (claimed === undefined) return null;
+    this.#line.take(claimed);
     this.#inFlight += 1;
     this.#bucket?.take(now);
-    return { claimed, startedAt: now, breaker: this.#breaker, phase: this.#breaker?.started(now) ?? 0 };
+    const tenant = this.#tenants.of(claimed.delivery.tenant, now);
+    const ofTenant = tenant?.begins(now) ?? 0;
+    const breaker = this.#breaker ?? tenant?.breaker ?? null;
+    return { claimed, startedAt: now, breaker, phase: this.#breaker?.started(now) ?? ofTenant, tenant };
   }
 
   /** @param failed whether the receiver failed; null: it was not asked */
-  finished(turn: Turn, failed: boolean | null, now: number): void {
+  finished({ breaker, phase, tenant, startedAt }: Turn, failed: boolean | null, now: number): void {
     this.#inFlight -= 1;
-    turn.breaker?.finished(failed, turn.phase, now);
+    if (tenant !== null) tenant.inFlight -= 1;
+    breaker?.finished(failed, phase, now);
     if (failed === null) return;
-    const tookMs = now - turn.startedAt;
+    const tookMs = now - startedAt;
     this.#attemptMs = this.#attemptMs === null ? tookMs : this.#attemptMs + (tookMs - this.#attemptMs) * newest;
   }
 
   /** Empties the waiting line, e.g. to hand the claims back. */
   drain(): ClaimedDelivery[] {
-    return this.#waiting.splice(0);
+    return this.#line.trim(0);
+  }
+
+  /** Takes out of the waiting line what may not begin before long: more than a breaker lets through, or all when it is held. */
+  surplus(now: number): ClaimedDelivery[] {
+    if (this.#line.size === 0) return [];
+    if (this.isHeld(now)) return this.drain();
+    const permits = this.#breaker?.permits(now) ?? Number.POSITIVE_INFINITY;
+    if (permits < this.#line.size) return this.#line.trim(permits);
+    if (this.#destination.circuitBreaker?.per !== 'tenant') return [];
+    return [...this.#line.tenants].flatMap((tenant) => {
+      const most = this.#tenants.of(tenant, now)?.breaker?.permits(now) ?? Number.POSITIVE_INFINITY;
+      return most < this.#line.of(tenant) ? this.#line.cut(tenant, most) : [];
+    });
+  }
+
+  /** How many to claim for one tenant, as far as it is concerned. */
+  #roomOf(tenant: string | null, now: number): number {
+    const lane = this.#tenants.of(tenant, now);
+    if (lane === null) return Number.POSITIVE_INFINITY;
+    return lane.room(this.#line.of(tenant), (places) => this.#prefetch(places), now);
   }
 
   #prefetch(concurrency: number): number {
@@ -167,7 +274,6 @@ export class DestinationLane {
 }
 
 const breakerOf = ({ circuitBreaker }: Destination) =>
-  circuitBreaker === null ? null : new CircuitBreaker(circuitBreaker);
+  circuitBreaker === null || circuitBreaker.per === 'tenant' ? null : new CircuitBreaker(circuitBreaker);
 const bucketOf = ({ rateLimit }: Destination, now: number) =>
   rateLimit === null ? null : new TokenBucket(rateLimit, now);
-const alike = (one: unknown, other: unknown) => JSON.stringify(one) === JSON.stringify(other);

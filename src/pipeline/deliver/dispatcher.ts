@@ -1,8 +1,8 @@
 /**
  * Stage 3: claims what is due, attempts it, and hands the outcomes to the settler.
  *
- * Every destination has its own lane with its own places, so a hanging endpoint fills its lane and nobody else's. One
- * claim statement serves all lanes that have room. Nothing is timed in memory: when to try again stands in the table.
+ * Every destination has its own lane with its own places, so a hanging endpoint fills its lane and nobody else's; within
+ * a lane the tenants take turns. One claim serves all lanes that have room. Nothing is timed in memory: when to try again stands in the table.
  *
  * The loop sleeps until something can be claimed, so whatever makes that possible rings it: a finished attempt (room), a
  * written outcome (a retry has its time, the next of an ordered lane is free), a claim handed back, a breaker that
@@ -13,8 +13,8 @@ import type { Delivery } from '../../domain/delivery.ts';
 import type { Config } from '../../domain/rules.ts';
 import type { Telemetry } from '../../domain/telemetry.ts';
 import type {
+  BreakerReport,
   ClaimedDelivery,
-  ClaimWish,
   DeliveryQueue,
   DestinationHold,
   NewDelivery,
@@ -23,6 +23,7 @@ import type {
 } from '../../transport/contract.ts';
 import { StageLoop } from '../stage-loop.ts';
 import { AttemptsInFlight } from './attempts-in-flight.ts';
+import { Breakers } from './breakers.ts';
 import { ClaimsInHand } from './claims-in-hand.ts';
 import { DeliveryWorker } from './delivery-worker.ts';
 import { DestinationHolds } from './destination-holds.ts';
@@ -46,6 +47,8 @@ export interface DispatcherOptions {
   readonly onHandedBack?: () => Promise<void>;
   /** Which destinations are sent nothing, as the table says now. */
   readonly readHolds: () => Promise<readonly DestinationHold[]>;
+  /** A breaker of a whole destination is in another state. */
+  readonly onBreaker?: () => void;
   readonly telemetry: Telemetry;
   readonly isTransient: (error: unknown) => boolean;
 }
@@ -69,12 +72,11 @@ export class Dispatcher {
   readonly #worker: DeliveryWorker;
   readonly #lanes = new DestinationLanes();
   readonly #attempts: AttemptsInFlight;
+  readonly #breakers: Breakers;
   /** Counts the lives of the instance: a claim asked for in an earlier one belongs to others. */
   #life = 0;
   /** Counts looks at the queue and reasons for one: what an older look said is out of date. */
   #look = 0;
-  /** The look at which the queue had less for a lane than it asked for. */
-  readonly #emptyAt = new WeakMap<DestinationLane, number>();
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
@@ -92,13 +94,18 @@ export class Dispatcher {
       inHand: this.#inHand,
       onHold: (destination, hold) => this.holds.ask(destination, hold),
     });
+    this.#breakers = new Breakers((event) => {
+      options.telemetry(event);
+      if (event.type === 'breaker.changed' && event.tenant === null) options.onBreaker?.();
+    });
     this.#attempts = new AttemptsInFlight({
       ...options,
+      breakers: this.#breakers,
       lanes: this.#lanes,
       inHand: this.#inHand,
       worker: this.#worker,
       mayBegin: () => options.alive() && !this.#loop.stopping,
-      onRoom: (lane) => this.#roomIn(lane),
+      onRoom: (lane, tenant) => this.#roomIn(lane, tenant),
       onBreaker: () => this.wake(),
     });
     this.#loop = new StageLoop({
@@ -115,7 +122,9 @@ export class Dispatcher {
    * @throws UserError when a destination can't be opened
    */
   load(config: Config): void {
-    const retired = this.#lanes.load(config, performance.now());
+    const now = performance.now();
+    const retired = this.#lanes.load(config, now);
+    this.#breakers.load(this.#lanes, now);
     this.#worker.load(config);
     this.holds.tell();
     for (const lane of retired) void this.#retire(lane);
@@ -124,6 +133,11 @@ export class Dispatcher {
 
   get lanes(): readonly DestinationLane[] {
     return [...this.#lanes];
+  }
+
+  /** Those that are not closed. */
+  get breakers(): readonly BreakerReport[] {
+    return this.#breakers.reports;
   }
 
   start(): void {
@@ -143,14 +157,15 @@ export class Dispatcher {
   reserve(deliveries: readonly NewDelivery[]): Reservation | null {
     if (!this.#options.alive() || this.#loop.stopping || this.#settler.backlog > settlementBacklog) return null;
     if (this.#inHand.bytes > inHandBytes) return null;
-    const places = new ReservedPlaces(deliveries, (destination) => this.#emptyLane(destination), performance.now());
+    const now = performance.now();
+    const places = new ReservedPlaces(deliveries, (delivery) => this.#laneForNew(delivery, now), now);
     if (places.leases.size === 0 || !this.#inHand.expect()) {
-      places.free();
+      places.free(now);
       return null;
     }
     const [life, look] = [this.#life, this.#look];
     const arrived = () => {
-      places.free();
+      places.free(performance.now());
       this.#inHand.arrived();
       // Whoever wanted these places meanwhile found none.
       if (look !== this.#look) this.#loop.ring();
@@ -213,39 +228,24 @@ export class Dispatcher {
     this.#attempts.begin();
     // One moment for asking and for resting: between two, a limit may let something through that neither sees.
     const asking = performance.now();
-    const wanted = this.#wishes(asking);
+    const wanted = this.#lanes.wishes(asking);
     if (wanted.length === 0) return this.#restMs(null, asking);
     const life = this.#life;
     this.#look += 1;
     const look = this.#look;
     const batch = await queue().claim(wanted, inHandBytes - this.#inHand.bytes);
     if (life !== this.#life) return 0;
-    const lacking = lackingOf(wanted, batch.claimed);
-    for (const lane of this.#lanes) if ((lacking.get(lane.destination.name) ?? 0) > 0) this.#emptyAt.set(lane, look);
+    this.#lanes.looked(look, wanted, batch, performance.now());
     this.#accept(batch.claimed);
     this.#attempts.begin();
     const now = performance.now();
-    return this.#mayHaveMore(lacking, now) ? 0 : this.#restMs(batch.nextDueMs, now);
+    return this.#lanes.mayHaveMore(look, now) ? 0 : this.#restMs(batch.nextDueMs, now);
   }
 
-  /** null when its queue may hold something, or the rules don't know it. */
-  #emptyLane(destination: string): DestinationLane | null {
+  /** null when it would pass by what waits, when there is no room for it, or when the rules don't know its destination. */
+  #laneForNew({ destination, event }: NewDelivery, now: number): DestinationLane | null {
     const lane = this.#lanes.get(destination);
-    return lane !== undefined && this.#emptyAt.get(lane) === this.#look ? lane : null;
-  }
-
-  #wishes(now: number): ClaimWish[] {
-    const wishes: ClaimWish[] = [];
-    for (const lane of this.#lanes) {
-      const slots = lane.wanted(now);
-      if (slots > 0) wishes.push({ destination: lane.destination.name, slots });
-    }
-    return wishes;
-  }
-
-  /** A lane that got all it asked for, or had nothing to ask for, may take more by now: its rate limit saved up meanwhile. */
-  #mayHaveMore(lacking: ReadonlyMap<string, number>, now: number): boolean {
-    return this.lanes.some((lane) => (lacking.get(lane.destination.name) ?? 0) <= 0 && lane.wanted(now) > 0);
+    return lane?.takesNew(event.tenant, this.#look, now) ? lane : null;
   }
 
   /** Until the next delivery is due, a limit lets something through, or the poll. Milliseconds. */
@@ -253,30 +253,28 @@ export class Dispatcher {
     if (!this.#options.alive()) return heldUpMs;
     let restMs = this.#options.pollIntervalMs();
     if (nextDueMs !== null) restMs = Math.min(restMs, Math.max(1, nextDueMs));
-    for (const lane of this.#lanes) {
-      const waitMs = lane.waitMs(now);
-      if (waitMs > 0) restMs = Math.min(restMs, waitMs);
-      this.#attempts.announceBreaker(lane, now);
-    }
+    restMs = Math.min(restMs, this.#lanes.waitMs(now));
+    this.#breakers.lookAgain(now);
+    this.#lanes.forgetTenants(now);
     return restMs;
   }
 
   #accept(claimed: readonly ClaimedDelivery[]): void {
+    const now = performance.now();
     const strangers: ClaimedDelivery[] = [];
     for (const one of claimed) {
       this.#inHand.take(one);
       const lane = this.#lanes.get(one.delivery.destination);
       if (lane === undefined || this.#loop.stopping) strangers.push(one);
-      else lane.add(one);
+      else lane.add(one, now);
     }
     void this.#inHand.release(strangers, 0, 'the rules changed, or this instance stops');
   }
 
   /** Free places are no reason to ask again when there was nothing for them: a claim for every outcome of a quiet system. */
-  #roomIn(lane: DestinationLane): void {
-    const empty = this.#emptyAt.get(lane) === this.#look;
+  #roomIn(lane: DestinationLane, tenant: string | null): void {
     // Not alive: what waits here could not begin, and the loop looks after it.
-    if ((!empty && lane.wanted(performance.now()) > 0) || !this.#options.alive()) this.wake();
+    if (lane.hasRoomAfter(tenant, this.#look, performance.now()) || !this.#options.alive()) this.wake();
   }
 
   #settled(settlements: readonly Settlement[]): void {
@@ -292,13 +290,4 @@ export class Dispatcher {
     // Attempts in flight end on the old client.
     await lane.client.close();
   }
-}
-
-/** What each destination asked for and did not get. */
-function lackingOf(wanted: readonly ClaimWish[], claimed: readonly ClaimedDelivery[]): ReadonlyMap<string, number> {
-  const lacking = new Map(wanted.map(({ destination, slots }) => [destination, slots]));
-  for (const { delivery } of claimed) {
-    lacking.set(delivery.destination, (lacking.get(delivery.destination) ?? 0) - 1);
-  }
-  return lacking;
 }

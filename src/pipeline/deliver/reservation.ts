@@ -4,34 +4,34 @@ import type { DestinationLane } from './destination-lane.ts';
 /** Which of new deliveries find a place in their lanes, and a lease for each. */
 export class ReservedPlaces {
   readonly leases = new Map<NewDelivery, string>();
-  readonly #places = new Map<DestinationLane, number>();
+  readonly #places: [lane: DestinationLane, tenant: string | null][] = [];
 
-  /** @param laneOf the lane of a destination that may take deliveries before others of the queue, if it has any */
+  /** @param laneOf the lane of a delivery that may go before others of the queue, if it has any */
   constructor(
     deliveries: readonly NewDelivery[],
-    laneOf: (destination: string) => DestinationLane | null,
+    laneOf: (delivery: NewDelivery) => DestinationLane | null,
     now: number,
   ) {
     const room = new Map<DestinationLane, number>();
     for (const delivery of deliveries) {
-      const lane = laneOf(delivery.destination);
+      const lane = laneOf(delivery);
       if (lane === null) continue;
       const free = room.get(lane) ?? lane.wanted(now);
       room.set(lane, Math.max(0, free - 1));
-      if (free > 0) this.#take(delivery, lane);
+      if (free > 0) this.#take(delivery, lane, now);
     }
-    for (const [lane, places] of this.#places) lane.reserve(places);
   }
 
   /** They are taken now, or never will be. */
-  free(): void {
-    for (const [lane, places] of this.#places) lane.reserve(-places);
-    this.#places.clear();
+  free(now: number): void {
+    for (const [lane, tenant] of this.#places.splice(0)) lane.reserve(tenant, -1, now);
   }
 
-  #take(delivery: NewDelivery, lane: DestinationLane): void {
+  #take(delivery: NewDelivery, lane: DestinationLane, now: number): void {
+    const { tenant } = delivery.event;
     this.leases.set(delivery, newLease());
-    this.#places.set(lane, (this.#places.get(lane) ?? 0) + 1);
+    this.#places.push([lane, tenant]);
+    lane.reserve(tenant, 1, now);
   }
 }
 

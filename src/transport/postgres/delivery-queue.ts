@@ -8,12 +8,11 @@
 import type pg from 'pg';
 import type { Delivery } from '../../domain/delivery.ts';
 import type { EventRecord } from '../../domain/event.ts';
-import type { ClaimedBatch, ClaimedDelivery, ClaimWish, DeliveryQueue } from '../contract.ts';
+import type { ClaimedBatch, ClaimedDelivery, ClaimWish, DeliveryQueue, TenantsSeen, TenantTurns } from '../contract.ts';
+import { plainClaimQuery, tenantClaimQuery } from './claim-sql.ts';
 import {
   bytesInMemory,
-  bytesOf,
   type EventRow,
-  eventBytes,
   eventColumns,
   inlineEventBytes,
   keptEventColumns,
@@ -21,7 +20,7 @@ import {
 } from './event-row.ts';
 import { wakeChannel, wakeFor } from './locks.ts';
 import { openNote } from './notes.ts';
-import { newLease, settle } from './settlement.ts';
+import { settle } from './settlement.ts';
 
 /** Up to this one an event always comes along, however many are claimed: loading each by itself would cost more. */
 const alwaysInlineBytes = 4 * 1024;
@@ -44,7 +43,8 @@ export function createDeliveryQueue({ durable: pool, claims }: QueuePools, insta
   };
 }
 
-type ClaimRow = DeliveryRow & EventRow & { next_due_ms: number | null; large_bytes: number | null };
+type ClaimRow = DeliveryRow &
+  EventRow & { next_due_ms: number | null; large_bytes: number | null; seen: Record<string, TenantsSeen> | null };
 
 export interface DeliveryRow {
   delivery_id: string | null;
@@ -60,71 +60,6 @@ export interface DeliveryRow {
   age_ms: number;
 }
 
-export const deliveryColumns = `
-  d.id::text as delivery_id, d.lease::text as lease, d.observer, d.action, d.destination, d.tenant as delivery_tenant,
-  d.ordering_key, d.attempts, d.rule_version, d.dead_letter_id::text as dead_letter_id,
-  extract(epoch from now() - d.created_at)::float8 * 1000 as age_ms`;
-
-/**
- * $1 destinations, $2 slots of each, $3 instance, $4 bytes.
- *
- * One statement for all destinations. It runs on the claim pool, whose commits don't wait for the disk: a claim that a
- * crash of the server forgets is a delivery that was in flight, and such a one may repeat under the same id anyway. What
- * it refers to is on disk, because the routing commit before it did wait.
- *
- * No subselect over events in a list of columns: PostgreSQL 18 (up to 18.4 at least) crashes when a row turns out to be
- * locked by another claim and the same statement has a subplan over a partitioned table. Joins don't.
- */
-const claimQuery = `
-with wish as (select * from unnest($1::text[], $2::int[]) as w(destination, slots)),
-picked as materialized (
-  select p.id from wish w cross join lateral (
-    select d.id from observers.deliveries d
-    where d.state = 'ready' and d.destination = w.destination and d.due_at <= now()
-    order by d.due_at, d.id limit w.slots
-    for update skip locked
-  ) p
-),
-d as (
-  update observers.deliveries d
-  set state = 'claimed', claimed_by = $3::uuid, lease = ${newLease}, first_attempt_at = coalesce(d.first_attempt_at, now())
-  -- Not a join: its plan, made once and for any number of slots, reads the whole queue.
-  where d.id = any (array(select id from picked))
-  returning d.*
-),
-due as (
-  select extract(epoch from min(n.due_at) - now())::float8 * 1000 as next_due_ms
-  from wish w cross join lateral (
-    select o.due_at from observers.deliveries o
-    where o.state = 'ready' and o.destination = w.destination and o.due_at > now()
-    order by o.due_at limit 1
-  ) n
-)
-select due.next_due_ms, ${deliveryColumns}, e.*
-from due left join d on true
-left join lateral (
-  select ${eventColumns('e')}, e.large_bytes from (
-    select f.id, f.uid, f.source, f.operation, f.table_schema, f.table_name, f.key, f.tenant, f.context, f.created_at,
-           ${['old', 'new', 'payload'].map((image) => `case when f.bytes <= $4 then f.${image} end as ${image}`).join(', ')},
-           case when f.bytes > $4 then f.bytes end as large_bytes
-    from (
-      select e.*, ${eventBytes('e')} as bytes from observers.events e
-      where d.dead_letter_id is null and e.id = d.event_id and e.created_at = d.event_at
-      -- So that the size is computed once.
-      offset 0
-    ) f
-  ) e
-  union all
-  select ${keptEventColumns('k')}, k.large_bytes from (
-    select f.event_id, f.event_uid, case when f.bytes <= $4 then f.event end as event, case when f.bytes > $4 then f.bytes end as large_bytes
-    from (
-      select k.*, ${bytesOf('k.event')} as bytes from observers.dead_letters k where k.id = d.dead_letter_id
-      offset 0
-    ) f
-  ) k
-) e on true
-order by d.id`;
-
 async function claim(
   pool: pg.Pool,
   instance: string,
@@ -133,15 +68,55 @@ async function claim(
 ): Promise<ClaimedBatch> {
   const slots = wanted.reduce((sum, wish) => sum + wish.slots, 0);
   const share = Math.floor(Math.max(alwaysInlineBytes, Math.min(inlineEventBytes, memoryBytes / slots)));
-  const { rows } = await pool.query<ClaimRow>({
-    name: 'claim',
-    text: claimQuery,
-    values: [wanted.map((wish) => wish.destination), wanted.map((wish) => wish.slots), instance, share],
-  });
+  const [plain, shared] = [wanted.filter(({ turns }) => !turns), wanted.flatMap(withTurns)];
+  const answers = await Promise.all([
+    plain.length > 0 ? answerOf(pool, 'claim', plainClaimQuery, [...columnsOf(plain), instance, share]) : nothing,
+    shared.length > 0
+      ? answerOf(pool, 'claim_tenants', tenantClaimQuery, [
+          ...columnsOf(shared),
+          instance,
+          share,
+          ...turnColumns(shared),
+        ])
+      : nothing,
+  ]);
+  const dues = answers.flatMap(({ nextDueMs }) => nextDueMs ?? []);
+  return {
+    claimed: answers.flatMap(({ claimed }) => claimed),
+    nextDueMs: dues.length === 0 ? null : Math.min(...dues),
+    tenants: new Map(answers.flatMap(({ tenants }) => [...(tenants ?? [])])),
+  };
+}
+
+const nothing: ClaimedBatch = { claimed: [], nextDueMs: null };
+
+async function answerOf(pool: pg.Pool, name: string, text: string, values: unknown[]): Promise<ClaimedBatch> {
+  const { rows } = await pool.query<ClaimRow>({ name, text, values });
   return {
     claimed: rows.filter((row) => row.delivery_id !== null).map(toClaimed),
     nextDueMs: rows[0]?.next_due_ms ?? null,
+    tenants: new Map(Object.entries(rows[0]?.seen ?? {})),
   };
+}
+
+type SharedWish = ClaimWish & { readonly turns: TenantTurns };
+
+const withTurns = ({ turns, ...wish }: ClaimWish): SharedWish[] => (turns ? [{ ...wish, turns }] : []);
+
+const columnsOf = (wishes: readonly ClaimWish[]) => [
+  wishes.map(({ destination }) => destination),
+  wishes.map(({ slots }) => slots),
+];
+
+function turnColumns(wishes: readonly SharedWish[]): unknown[] {
+  return [
+    wishes.map(({ turns }) => turns.after),
+    wishes.map(({ turns }) => turns.most),
+    wishes.map(({ turns }) =>
+      JSON.stringify(Object.fromEntries([...turns.rooms].filter(([tenant]) => tenant !== null))),
+    ),
+    wishes.map(({ turns, slots }) => turns.rooms.get(null) ?? slots),
+  ];
 }
 
 function toClaimed(row: ClaimRow): ClaimedDelivery {
@@ -179,7 +154,9 @@ async function loadEvent(pool: pg.Pool, delivery: Delivery): Promise<EventRecord
   return rows[0] === undefined ? null : toEventRecord(rows[0]);
 }
 
-const handBack = `set state = 'ready', claimed_by = null, due_at = greatest(d.due_at, now() + make_interval(secs => $2::float8 / 1000))`;
+const handBack = `set state = 'ready', claimed_by = null, 
+  -- Without a delay it keeps its place in the order of the queue.
+  due_at = case when $2::float8 > 0 then greatest(d.due_at, now() + make_interval(secs => $2::float8 / 1000)) else d.due_at end`;
 
 /** By lease: one that was rescued and claimed anew meanwhile is left alone. */
 async function release(

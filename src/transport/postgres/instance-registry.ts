@@ -3,8 +3,9 @@ import { pid } from 'node:process';
 import type pg from 'pg';
 import type { Delivery } from '../../domain/delivery.ts';
 import type { Heartbeat, InstanceRegistry, Settlement } from '../contract.ts';
+import { deliveryColumns } from './claim-sql.ts';
 import { programVersion } from './connection.ts';
-import { type DeliveryRow, deliveryColumns, toDelivery } from './delivery-queue.ts';
+import { type DeliveryRow, toDelivery } from './delivery-queue.ts';
 import { type HoldRow, holdsInForce, toHolds } from './destination-holds.ts';
 import { newLease, settle } from './settlement.ts';
 

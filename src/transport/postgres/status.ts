@@ -121,6 +121,14 @@ export async function readDatabaseStatus(pool: pg.Pool): Promise<DatabaseStatus>
 export async function readQueue(pool: pg.Pool): Promise<readonly QueueStatus[]> {
   return (await pool.query<QueueStatus>(queueQuery)).rows;
 }
+/** What is ready has two indexes: with a tenant, and without. */
+const firstReady = (further = '') =>
+  ['is null', 'is not null']
+    .map(
+      (condition) =>
+        `(select d.destination from observers.deliveries d where d.state = 'ready' and d.tenant ${condition} ${further} order by d.destination limit 1)`,
+    )
+    .join(' union all ');
 
 /**
  * Exact up to 100,000 deliveries in all; beyond that from a sample of about that many, as in observers.status. A sample
@@ -138,17 +146,22 @@ sampled as materialized (
   from observers.deliveries tablesample system ((select 100 / scale from size)) group by 1
 ),
 named (destination) as (
-  (select destination from observers.deliveries where state = 'ready' order by destination limit 1)
+  select min(destination) from (${firstReady()}) first
   union all
-  select (select d.destination from observers.deliveries d
-          where d.state = 'ready' and d.destination > n.destination order by d.destination limit 1)
-  from named n where n.destination is not null
+  select next.destination from named n cross join lateral (
+    select min(destination) as destination from (${firstReady('and d.destination > n.destination')}) first
+  ) next
+  where n.destination is not null
 ),
 missed as (
   select n.destination, few.* from named n cross join lateral (
     select count(*) filter (where attempts = 0) as ready, 0::bigint as claimed, count(*) filter (where attempts > 0) as retrying,
            0::bigint as blocked, min(created_at) as oldest, max(last_error) as last_error
-    from (select * from observers.deliveries d where d.state = 'ready' and d.destination = n.destination limit 10000) d
+    from (
+      (select * from observers.deliveries d where d.state = 'ready' and d.tenant is null and d.destination = n.destination limit 10000)
+      union all
+      (select * from observers.deliveries d where d.state = 'ready' and d.tenant is not null and d.destination = n.destination limit 10000)
+    ) d
   ) few
   where n.destination is not null and not exists (select from sampled s where s.destination = n.destination)
 ),
