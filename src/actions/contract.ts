@@ -1,6 +1,7 @@
 import type { Scope } from '../domain/expression.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Action, Destination } from '../domain/rules.ts';
+import type { TraceHeaders } from '../domain/trace.ts';
 import type { Deadline } from './deadline.ts';
 
 /**
@@ -57,6 +58,8 @@ export interface AttemptContext {
   readonly timeoutMs: number;
   /** From 1. */
   readonly number: number;
+  /** For a receiver that takes part in traces; null or absent: there is none. */
+  readonly trace?: TraceHeaders | null;
   /** The note of the request's `NoteKey`; undefined or null when there is none. */
   readonly note?: unknown;
 }

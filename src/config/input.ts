@@ -237,6 +237,12 @@ export interface SettingsInput {
   readonly instance_timeout?: string;
   /** How long to keep the past, 1s to 3650d. Default: 7d each. */
   readonly retention?: { readonly events?: string; readonly attempts?: string };
+  readonly opentelemetry?: {
+    readonly endpoint: string;
+    readonly headers?: Readonly<Record<string, string>>;
+    readonly service_name?: string;
+    readonly sample?: number;
+  };
   /** Kept in the database too, so that a clone of it does not act as the original. */
   readonly environment?: string;
   /** Which attempts the history keeps. Default: all. */

@@ -149,6 +149,28 @@ const settings = record('The program itself. Each also by environment variable (
     errorMessage: 'Letters, digits, `_`, `-` and `.`, at most 63',
     examples: ['production'],
   }),
+  opentelemetry: record(
+    'Where to send spans of events and attempts, by OTLP over HTTP. Needs the packages @opentelemetry/sdk-trace-base, …/exporter-trace-otlp-http and …/resources.',
+    {
+      endpoint: text('Where a collector takes traces.', { examples: ['http://127.0.0.1:4318/v1/traces'] }),
+      headers: {
+        description: 'Headers of the requests to it, such as an API key.',
+        type: 'object',
+        additionalProperties: { type: 'string' },
+      },
+      service_name: text('The name under which the spans appear.', { default: 'pg-observers' }),
+      sample: {
+        description:
+          'Share of the traces begun here that are reported, from 0 to 1. A trace that the application began says for itself whether it is.',
+        type: ['number', 'string'],
+        minimum: 0,
+        maximum: 1,
+        pattern: '^\\$\\{',
+        default: 1,
+      },
+    },
+    { required: ['endpoint'] },
+  ),
   attempts: { description: 'Which attempts the history keeps.', enum: ['all', 'failures', 'none'], default: 'all' },
   tenants: record('What one tenant may have of everything. Default: no bounds.', {
     ...tenantQuota,

@@ -1,9 +1,12 @@
 import type { Settings, TenantQuota, TenantQuotas } from '../domain/rules.ts';
 import type { Field } from './field.ts';
 import { FrozenMap } from './frozen-map.ts';
+import { readHeaders } from './headers.ts';
 import { listed } from './suggestions.ts';
 import { readUrl } from './urls.ts';
 
+/** A key of `settings`, or the variable that replaces it. */
+type SettingAt = (...path: readonly string[]) => Field;
 type Environment = Readonly<Record<string, string | undefined>>;
 
 const second = 1_000;
@@ -12,7 +15,7 @@ const day = 24 * hour;
 
 /** Settings of the file, each replaced by the environment variable PG_OBSERVERS_<PATH> when that is set. */
 export function readSettings(field: Field, env: Environment): Settings {
-  const setting = (...path: readonly string[]): Field => {
+  const setting: SettingAt = (...path) => {
     const place = path.reduce((parent, key) => parent.get(key), field);
     const variable = `PG_OBSERVERS_${path.join('_').toUpperCase()}`;
     const value = Object.hasOwn(env, variable) ? env[variable] : undefined;
@@ -27,6 +30,7 @@ export function readSettings(field: Field, env: Environment): Settings {
       attemptsMs: setting('retention', 'attempts').duration(second, 3_650 * day) ?? 7 * day,
     }),
     environment: readEnvironment(setting('environment')),
+    opentelemetry: readTracing(setting),
     attempts: readAttempts(setting('attempts')),
     tenants: readTenants(setting),
   });
@@ -72,6 +76,32 @@ function readListen(field: Field): Settings['listen'] {
   if (host !== undefined && port <= 65_535) return Object.freeze({ host, port });
   field.refuse(`\`${field.label}\` is not host:port`, listenHint);
   return null;
+}
+
+function readTracing(setting: SettingAt): Settings['opentelemetry'] {
+  const endpoint = setting('opentelemetry', 'endpoint');
+  if (!endpoint.present) return null;
+  readUrl(endpoint, 'http');
+  const headers = readHeaders(setting('opentelemetry').get('headers')).map(([name, value]) => {
+    const text = value.text() ?? '';
+    value.secret(text);
+    return [name, text];
+  });
+  return Object.freeze({
+    endpoint: endpoint.text() ?? '',
+    headers: Object.freeze(Object.fromEntries(headers)),
+    serviceName: setting('opentelemetry', 'service_name').text() ?? 'pg-observers',
+    sample: readShare(setting('opentelemetry', 'sample')) ?? 1,
+  });
+}
+
+/** A text when a variable holds it. */
+function readShare(field: Field): number | undefined {
+  if (!field.present) return undefined;
+  const share = field.number() ?? Number(field.text());
+  if (share >= 0 && share <= 1) return share;
+  field.refuse(`\`${field.label}\` must be a number from 0 to 1`);
+  return undefined;
 }
 
 function readEnvironment(field: Field): string | null {

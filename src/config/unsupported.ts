@@ -14,7 +14,6 @@ export const unsupportedKeys: ReadonlySet<string> = new Set([
   'mode',
   'module',
   'nats',
-  'opentelemetry',
   'proxy',
   'redis',
   'sql',

@@ -223,6 +223,16 @@ export interface Observer {
   readonly version: string;
 }
 
+export interface TracingSettings {
+  /** Where a collector takes OTLP over HTTP: `http://127.0.0.1:4318/v1/traces`. */
+  readonly endpoint: string;
+  /** Of the requests to it. Values may be secret. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly serviceName: string;
+  /** Share of the traces begun here that are reported: 0 … 1. Those that the application began say so themselves. */
+  readonly sample: number;
+}
+
 export interface Settings {
   /** host:port of the HTTP server; null: off. */
   readonly listen: { readonly host: string; readonly port: number } | null;
@@ -230,6 +240,8 @@ export interface Settings {
   readonly instanceTimeoutMs: number;
   readonly retention: { readonly eventsMs: number; readonly attemptsMs: number };
   readonly environment: string | null;
+  /** Where spans go; null: nowhere. */
+  readonly opentelemetry: TracingSettings | null;
   /** Which attempts the history keeps. */
   readonly attempts: 'all' | 'failures' | 'none';
   readonly tenants: TenantQuotas;

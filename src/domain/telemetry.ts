@@ -68,6 +68,8 @@ export interface BreakerChanged {
 export interface EventsRouted {
   readonly type: 'events.routed';
   readonly events: readonly RoutedEvent[];
+  /** From reading them to the commit of what was decided. */
+  readonly tookMs: number;
 }
 
 export interface RoutedEvent {

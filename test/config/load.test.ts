@@ -189,6 +189,7 @@ test('without options the built-in ones hold', () => {
     instanceTimeoutMs: 10_000,
     retention: { eventsMs: 604_800_000, attemptsMs: 604_800_000 },
     environment: null,
+    opentelemetry: null,
     attempts: 'all',
     tenants: { common: { maxPending: null, maxRate: null }, named: new FrozenMap([]) },
   });

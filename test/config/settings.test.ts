@@ -13,6 +13,8 @@ test('an environment variable wins over a setting of the file', () => {
     PG_OBSERVERS_RETENTION_ATTEMPTS: '3h',
     PG_OBSERVERS_ENVIRONMENT: 'staging',
     PG_OBSERVERS_ATTEMPTS: 'failures',
+    PG_OBSERVERS_OPENTELEMETRY_ENDPOINT: 'http://collector:4318/v1/traces',
+    PG_OBSERVERS_OPENTELEMETRY_SAMPLE: '0.1',
   });
   expect(settings).toEqual({
     listen: { host: '::1', port: 8080 },
@@ -20,10 +22,22 @@ test('an environment variable wins over a setting of the file', () => {
     instanceTimeoutMs: 10_000,
     retention: { eventsMs: 172_800_000, attemptsMs: 10_800_000 },
     environment: 'staging',
+    opentelemetry: {
+      endpoint: 'http://collector:4318/v1/traces',
+      headers: {},
+      serviceName: 'pg-observers',
+      sample: 0.1,
+    },
     attempts: 'failures',
     tenants: { common: { maxPending: null, maxRate: null }, named: new FrozenMap([]) },
   });
-  expect(parse('version: 1\nsettings: { listen: off }\n').settings.listen).toBeNull();
+  expect(parse('version: 1\nsettings: { listen: off }\n').settings).toMatchObject({
+    listen: null,
+    opentelemetry: null,
+  });
+  expect(
+    messagesOf(yaml, { PG_OBSERVERS_OPENTELEMETRY_ENDPOINT: 'http://c/', PG_OBSERVERS_OPENTELEMETRY_SAMPLE: '2' }),
+  ).toEqual([expect.stringContaining('`PG_OBSERVERS_OPENTELEMETRY_SAMPLE` must be a number from 0 to 1')]);
   expect(messagesOf(yaml, { PG_OBSERVERS_POLL_INTERVAL: '1' })).toEqual([
     'observers.yaml:2:49  `PG_OBSERVERS_POLL_INTERVAL` has no unit  (write a number and a unit: 500ms, 10s, 5m, 2h, 7d)',
   ]);

@@ -32,8 +32,8 @@ test('the packed tarball holds what it needs and nothing else, and its binary ru
   ];
   expect(files).toEqual(expect.arrayContaining(needed));
   const allowed =
-    /^(dist|docs|examples|migrations|schema)\/|^([A-Z]+\.md|LICENSE|package\.json|observers\.example\.yaml)$/;
-  expect(files.filter((file) => !allowed.test(file) || /\.test\.|\.ts\.map$/.test(file))).toEqual([]);
+    /^(deploy|dist|docs|examples|migrations|schema)\/|^([A-Z]+\.md|LICENSE|package\.json|observers\.example\.yaml)$/;
+  expect(files.filter((file) => !allowed.test(file) || /\.test\.[jt]s|\.ts\.map$/.test(file))).toEqual([]);
 
   // Installed as npm would, with the dependencies of this checkout: no network.
   const project = await scratchFolder();

@@ -174,6 +174,7 @@ test('events are counted by source and operation, and the deliveries that came o
   const queued = { observer: 'paid', action: 'webhook-1', destination: 'billing' };
   metrics.observe({
     type: 'events.routed',
+    tookMs: 1,
     events: [
       { record: event, deliveries: [queued, { ...queued, action: 'webhook-2' }] },
       { record: { ...event, operation: 'insert' }, deliveries: [] },

@@ -3,6 +3,7 @@ import type { LookupFunction } from 'node:net';
 import type { Scope } from '../../domain/expression.ts';
 import type { Outcome } from '../../domain/outcome.ts';
 import type { WebhookAction, WebhookDestination } from '../../domain/rules.ts';
+import type { TraceHeaders } from '../../domain/trace.ts';
 import type { WebhookMethod } from '../../domain/webhook.ts';
 import type { ActionType, AttemptContext, DestinationClient } from '../contract.ts';
 import { type AccessToken, AccessTokens, type TokenFailure } from '../http/access-tokens.ts';
@@ -179,17 +180,17 @@ class WebhookClient implements DestinationClient<WebhookAction, WebhookRequest> 
     { path, http }: Target,
     request: WebhookRequest,
     body: Buffer,
-    { deadline }: AttemptContext,
+    { deadline, trace = null }: AttemptContext,
     token: AccessToken | null,
   ): Promise<HttpReply> {
-    const headers = this.#signedHeaders(request, body);
+    const headers = this.#signedHeaders(request, body, trace);
     if (token !== null) headers.push('authorization', `Bearer ${token.value}`);
     const { method, type } = request;
     return http.request({ method, path, headers, body: type === null ? null : body, keepBytes }, deadline);
   }
 
   /** Signed anew for every attempt: a receiver refuses old timestamps. */
-  #signedHeaders({ messageId, headers, type }: WebhookRequest, body: Buffer): string[] {
+  #signedHeaders({ messageId, headers, type }: WebhookRequest, body: Buffer, trace: TraceHeaders | null): string[] {
     const timestamp = Math.floor(Date.now() / 1000);
     // Most actions have no headers of their own, and merging objects for each request is a tenth of its work.
     const others =
@@ -197,6 +198,10 @@ class WebhookClient implements DestinationClient<WebhookAction, WebhookRequest> 
         ? this.#jsonHeaders
         : Object.entries({ ...(type !== null && { 'content-type': type }), ...this.#headers, ...headers }).flat();
     const list = [...others, 'webhook-id', messageId, 'webhook-timestamp', String(timestamp)];
+    if (trace !== null && !('traceparent' in headers)) {
+      list.push('traceparent', trace.traceparent);
+      if (trace.tracestate !== null) list.push('tracestate', trace.tracestate);
+    }
     if (this.#signer !== null) list.push('webhook-signature', this.#signer.sign(messageId, timestamp, body));
     return list;
   }

@@ -1,10 +1,12 @@
+import { hostname } from 'node:os';
 import { Command, Option } from 'commander';
 import { UserError } from '../../domain/errors.ts';
 import type { Config } from '../../domain/rules.ts';
 import type { Engine } from '../../engine.ts';
 import type { HttpServer } from '../../http/server.ts';
 import type { createLogger, LogLevel } from '../../telemetry/log.ts';
-import { redactUrl } from '../../transport/postgres/connection.ts';
+import type { Tracing } from '../../telemetry/traces.ts';
+import { programVersion, redactUrl } from '../../transport/postgres/connection.ts';
 import { type ConfigOptions, configOption, databaseOption, duration, readConfig } from '../options.ts';
 
 interface Options extends ConfigOptions {
@@ -56,12 +58,13 @@ async function run(options: Options): Promise<void> {
   const stopped = stopOnSignals(engine, options.shutdownTimeout);
   reloadOnHangUp(engine, options, logger);
   logger.info({ database: redactUrl(config.database), rules_version: config.version }, 'starting');
+  const traces = await startTraces(engine, config, logger);
   const http = await startHttp(engine, config, logger);
   try {
     await engine.start();
     await stopped;
   } finally {
-    await http?.close();
+    await Promise.all([http?.close(), traces?.close()]);
   }
 }
 
@@ -83,10 +86,11 @@ function reloadOnHangUp(engine: Engine, options: Options, logger: Logger): void 
   process.on('SIGHUP', async () => {
     try {
       const config = await readConfig(options);
-      const { listen } = engine.config.settings;
+      const { settings } = engine.config;
       await engine.reload(config);
-      if (JSON.stringify(config.settings.listen) !== JSON.stringify(listen)) {
-        logger.warn('settings.listen changed: that needs a restart, the HTTP endpoints stay where they are');
+      for (const key of ['listen', 'opentelemetry'] as const) {
+        if (JSON.stringify(config.settings[key]) !== JSON.stringify(settings[key]))
+          logger.warn(`settings.${key} changed: that needs a restart, until then it stays as it was`);
       }
     } catch (error) {
       const { message } = error as Error;
@@ -94,6 +98,15 @@ function reloadOnHangUp(engine: Engine, options: Options, logger: Logger): void 
       engine.refuse(message);
     }
   });
+}
+
+async function startTraces(engine: Engine, { settings }: Config, logger: Logger): Promise<Tracing | null> {
+  if (settings.opentelemetry === null) return null;
+  const { startTracing } = await import('../../telemetry/traces.ts');
+  const instance = { id: `${hostname()}-${process.pid}`, version: programVersion };
+  const tracing = await startTracing(settings.opentelemetry, instance, (message) => logger.warn(message));
+  engine.subscribe(tracing.observe);
+  return tracing;
 }
 
 /** Two instances on one host is a common way to run: the second one goes without, and says so. */

@@ -130,6 +130,7 @@ export class Router {
 
   /** @returns false when this session is over */
   async #route(session: RoutingSession, stored: readonly EventRecord[]): Promise<boolean> {
+    const began = performance.now();
     const decided = decide(stored, this.#options.rules());
     const claimed = await this.#commit(session, decided);
     if (claimed === null) {
@@ -137,7 +138,7 @@ export class Router {
       return false;
     }
     if (decided.deliveries.length > claimed) this.#options.onDeliveries();
-    this.#announce(decided);
+    this.#announce(decided, performance.now() - began);
     return true;
   }
 
@@ -154,7 +155,7 @@ export class Router {
     }
   }
 
-  #announce({ events, deliveries, faults }: Decided): void {
+  #announce({ events, deliveries, faults }: Decided, tookMs: number): void {
     // Deliveries are in the order of the events.
     let next = 0;
     const routed = events.map((record) => {
@@ -162,7 +163,7 @@ export class Router {
       while (deliveries[next]?.event === record) next += 1;
       return { record, deliveries: from === next ? none : deliveries.slice(from, next) };
     });
-    this.#options.telemetry({ type: 'events.routed', events: routed });
+    this.#options.telemetry({ type: 'events.routed', events: routed, tookMs });
     for (const { event, observer, message } of faults) {
       this.#options.telemetry({ type: 'decide.fault', event, observer, message });
     }

@@ -1,4 +1,4 @@
-import type { DestinationClient, NoteKey } from '../../actions/contract.ts';
+import type { AttemptContext, DestinationClient, NoteKey } from '../../actions/contract.ts';
 import { Deadline } from '../../actions/deadline.ts';
 import { retry } from '../../actions/outcomes.ts';
 import { type Delivery, messageId } from '../../domain/delivery.ts';
@@ -6,10 +6,19 @@ import type { EventRecord } from '../../domain/event.ts';
 import { ExpressionError } from '../../domain/expression.ts';
 import type { Outcome } from '../../domain/outcome.ts';
 import type { Action } from '../../domain/rules.ts';
+import { traceHeaders } from '../../domain/trace.ts';
 import { createScope } from '../../expression/index.ts';
 import type { NoteName, OpenedNote, Settlement } from '../../transport/contract.ts';
 import type { Cancellation } from './cancellation.ts';
 import { consequenceOf } from './consequence.ts';
+
+/** What an attempt needs of the process it is made in. */
+export interface Surroundings {
+  readonly cancellation: Cancellation;
+  readonly openNote: (delivery: Delivery, name: NoteName) => Promise<OpenedNote>;
+  /** Share of traces that this process reports, 0 … 1; null: it reports none. */
+  readonly tracedShare: number | null;
+}
 
 /**
  * One attempt: render, send, and say what is to become of the delivery. `busy`: another delivery is about to leave the note that
@@ -21,8 +30,7 @@ export async function attempt(
   event: EventRecord,
   action: Action,
   client: DestinationClient,
-  cancellation: Cancellation,
-  openNote: (delivery: Delivery, name: NoteName) => Promise<OpenedNote>,
+  { cancellation, openNote, tracedShare }: Surroundings,
 ): Promise<Settlement | 'cancelled' | 'busy'> {
   const startedAt = performance.now();
   const made = delivery.attempts + 1;
@@ -35,7 +43,9 @@ export async function attempt(
   const name = noteName(client.noteOf?.(request) ?? null);
   const opened = name === null || isFirst(delivery, name) ? noNote : await openNote(delivery, name);
   if (opened.busy) return 'busy';
-  const outcome = await send(client, request, action.timeoutMs, made, opened.value, cancellation);
+  const trace = traceHeaders(event, delivery.id, made, tracedShare);
+  const context = { timeoutMs: action.timeoutMs, number: made, trace, note: opened.value };
+  const outcome = await send(client, request, context, cancellation);
   // A shutdown cut it off: not the receiver's failure, so it costs no attempt.
   if (outcome.errorClass !== null && cancellation.cancelled) return 'cancelled';
   const now = performance.now();
@@ -64,15 +74,13 @@ const isFirst = ({ attempts, deadLetterId }: Delivery, { shared }: NoteName) =>
 async function send(
   client: DestinationClient,
   request: unknown,
-  timeoutMs: number,
-  number: number,
-  note: unknown,
+  context: Omit<AttemptContext, 'deadline'>,
   cancellation: Cancellation,
 ): Promise<Outcome> {
-  const deadline = new Deadline(timeoutMs);
+  const deadline = new Deadline(context.timeoutMs);
   cancellation.add(deadline);
   try {
-    return await client.send(request, { deadline, timeoutMs, number, note });
+    return await client.send(request, { ...context, deadline });
   } catch (error) {
     // The contract says it never throws; if it does, the delivery must not vanish with it.
     const message = error instanceof Error ? error.message : String(error);

@@ -5,7 +5,7 @@ import type { Action, Config } from '../../domain/rules.ts';
 import { SourceNames } from '../../domain/source-names.ts';
 import type { Telemetry } from '../../domain/telemetry.ts';
 import type { ClaimedDelivery, DeliveryQueue, RequestedHold, Settlement } from '../../transport/contract.ts';
-import { attempt } from './attempt.ts';
+import { attempt, type Surroundings } from './attempt.ts';
 import { Cancellation } from './cancellation.ts';
 import type { ClaimsInHand } from './claims-in-hand.ts';
 import { isTooOld, tooOld } from './consequence.ts';
@@ -33,7 +33,11 @@ const busyNoteDelayMs = 250;
 export class DeliveryWorker {
   readonly #options: DeliveryWorkerOptions;
   readonly #cancellation = new Cancellation();
-  readonly #openNote: DeliveryQueue['openNote'] = (delivery, name) => this.#options.queue().openNote(delivery, name);
+  #surroundings: Surroundings = {
+    cancellation: this.#cancellation,
+    openNote: (delivery, name) => this.#options.queue().openNote(delivery, name),
+    tracedShare: null,
+  };
   #actions = new Map<string, Action>();
   /** Observers whose dead hold their lane. */
   #blocking: ReadonlySet<string> = new Set();
@@ -51,6 +55,7 @@ export class DeliveryWorker {
     );
     this.#blocking = new Set([...config.observers.values()].flatMap((o) => (o.onDead === 'block' ? o.name : [])));
     this.#keep = config.settings.attempts;
+    this.#surroundings = { ...this.#surroundings, tracedShare: config.settings.opentelemetry?.sample ?? null };
     this.#redact = createSettlementRedactor(config.secrets);
     this.#sources = new SourceNames(config.sources.values());
   }
@@ -83,7 +88,7 @@ export class DeliveryWorker {
     }
     if (isTooOld(delivery, action.retry, performance.now()))
       return this.#bury(claimed, 'exhausted', tooOld(action.retry));
-    const outcome = await attempt(delivery, event, action, lane.client, this.#cancellation, this.#openNote);
+    const outcome = await attempt(delivery, event, action, lane.client, this.#surroundings);
     if (outcome === 'cancelled') return null;
     if (outcome === 'busy') {
       await this.#options.inHand.release([claimed], busyNoteDelayMs, 'another delivery is about to leave its note');
