@@ -34,8 +34,11 @@ export interface DestinationClient<A extends Action = Action, Request = unknown>
    * of that name is read before `send`, and an outcome with a `note` writes it.
    */
   noteOf?(request: Request): NoteKey | null;
-  /** For the dead letter: what was to be sent, as a JSON-serializable value without secrets. */
-  describe(request: Request): unknown;
+  /**
+   * For the dead letter: what was to be sent, as a JSON-serializable value without secrets.
+   * @param note as the last attempt left it
+   */
+  describe(request: Request, note?: unknown): unknown;
   /** Closes idle connections; idempotent. */
   close(): Promise<void>;
 }

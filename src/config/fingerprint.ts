@@ -31,6 +31,7 @@ const secretKeys: ReadonlySet<string> = new Set([
   'client_secret',
   'key',
   'passphrase',
+  'private_key',
 ]);
 
 /** A destination as written, without what is secret in it. */

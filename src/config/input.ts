@@ -1,7 +1,8 @@
 import { ConfigError } from '../domain/errors.ts';
+import type { EmailInput, OwnEmailActionInput } from './kinds/email-input.ts';
 import type { AddressesInput, WebhookInput, WebhookRequestInput } from './kinds/webhook-input.ts';
 
-export type { AddressesInput, WebhookInput };
+export type { AddressesInput, EmailInput, WebhookInput };
 
 /**
  * observers.yaml as a plain object, for programs that embed pg-observers. `${VAR}` and `${{ }}` mean in it what they mean in
@@ -128,13 +129,6 @@ export interface CircuitBreakerInput {
 export type DestinationInput = DeliveryInput &
   ({ readonly webhook: WebhookInput } | { readonly email: EmailInput } | { readonly slack: SlackInput });
 
-export interface EmailInput {
-  /** smtp:// or smtps:// URL, credentials inside. */
-  readonly smtp: string;
-  /** `Orders <orders@example.com>` */
-  readonly from: string;
-}
-
 export type SlackInput =
   | {
       /** Bot token with the scope chat:write. */
@@ -187,18 +181,7 @@ export interface WebhookActionInput extends ActionCommonInput, WebhookRequestInp
 }
 
 /** `text` or `html`, or both. */
-export interface EmailActionInput extends ActionCommonInput {
-  /** Name of an email destination. */
-  readonly email: string;
-  readonly to: string | readonly string[];
-  readonly cc?: string | readonly string[];
-  readonly bcc?: string | readonly string[];
-  readonly reply_to?: string;
-  readonly subject: string;
-  readonly text?: string;
-  /** Inserted values are escaped. */
-  readonly html?: string;
-}
+export interface EmailActionInput extends ActionCommonInput, OwnEmailActionInput {}
 
 /** `text` or `blocks`, or both. */
 export interface SlackActionInput extends ActionCommonInput {

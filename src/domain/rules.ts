@@ -121,9 +121,48 @@ export interface WebhookDestination extends DestinationCommon {
 
 export interface EmailDestination extends DestinationCommon {
   readonly kind: 'email';
-  /** smtp:// or smtps:// URL, credentials inside. */
-  readonly smtp: string;
+  /** smtp:// or smtps:// URL, credentials inside; or the same in parts. */
+  readonly smtp: string | SmtpServer;
   readonly from: string;
+  /** Mails that one connection carries before another one is made. */
+  readonly maxMessages: number;
+  /** null: mails are not signed. */
+  readonly dkim: DkimKey | null;
+}
+
+export interface SmtpServer {
+  readonly host: string;
+  /** null: 465 with `secure`, else 587. */
+  readonly port: number | null;
+  /** TLS from the first byte. */
+  readonly secure: boolean;
+  /**
+   * - `required`: nothing is sent without it
+   * - `offered`: when the server offers it, it must succeed
+   * - `off`: never
+   */
+  readonly starttls: 'required' | 'offered' | 'off';
+  /** null: no login. `method` null: the best that the server offers. */
+  readonly auth: { readonly user: string; readonly pass: string; readonly method: string | null } | null;
+  readonly tls: {
+    /** PEM; null: those that Node trusts. */
+    readonly ca: string | null;
+    /** PEM: this side's own certificate. */
+    readonly cert: string | null;
+    readonly key: string | null;
+    /** null: the host. */
+    readonly serverName: string | null;
+    readonly rejectUnauthorized: boolean;
+  };
+  /** What it says in EHLO; null: the name of this host. */
+  readonly name: string | null;
+}
+
+export interface DkimKey {
+  readonly domain: string;
+  readonly selector: string;
+  /** RSA, PEM. */
+  readonly privateKey: string;
 }
 
 export interface SlackDestination extends DestinationCommon {
@@ -175,6 +214,32 @@ export interface EmailAction extends ActionCommon {
   readonly text: Template | null;
   /** Values are HTML-escaped. */
   readonly html: Template | null;
+  readonly attachments: readonly AttachmentTemplate[];
+  /** By name as written. */
+  readonly headers: Readonly<Record<string, Template>>;
+  readonly priority: 'high' | 'normal' | 'low';
+  /** Mails with the same value are one conversation. */
+  readonly threadKey: Template | null;
+  readonly unsubscribe: Unsubscribe | null;
+}
+
+export interface AttachmentTemplate {
+  readonly filename: Template;
+  /** A text as it is, anything else as JSON; null: it is left out. */
+  readonly content: Template;
+  /** null: by the name. */
+  readonly contentType: Template | null;
+  /** How a text holds the content; `hex` also as PostgreSQL writes a bytea. */
+  readonly encoding: 'text' | 'base64' | 'hex';
+}
+
+/** List-Unsubscribe: one of the two at least. */
+export interface Unsubscribe {
+  /** https. */
+  readonly url: Template | null;
+  readonly mailto: Template | null;
+  /** Whether a POST to the URL unsubscribes without a question (RFC 8058). */
+  readonly oneClick: boolean;
 }
 
 export interface SlackAction extends ActionCommon {

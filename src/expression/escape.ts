@@ -69,17 +69,17 @@ export function memberMode(mode: TemplateMode, siblings: (key: string) => unknow
  * neither end its mailbox nor begin another one. The alternative, quoting it, would have to know whether it stands in a name or
  * in an address.
  */
-const addressPunctuation = ',;:<>()[]"\\';
+const addressPunctuation = ',;:<>()[]"\\ ';
 const firstAddressStandIn = 0xfdd0;
 
 function maskAddress(text: string): string {
-  const plain = text.replace(/[\uFDD0-\uFDEF]/g, '');
-  return plain.replace(/[,;:<>()[\]"\\]/g, (char) =>
+  const plain = text.replace(/[\uFDD0-\uFDEF]/g, '').replace(/\s/g, ' ');
+  return plain.replace(/[,;:<>()[\]"\\ ]/g, (char) =>
     String.fromCharCode(firstAddressStandIn + addressPunctuation.indexOf(char)),
   );
 }
 
 /** What was inserted in the mode `address`, as it was, once the mailboxes have been told apart. */
 export function unmaskAddress(text: string): string {
-  return text.replace(/[\uFDD0-\uFDDA]/g, (char) => addressPunctuation[char.charCodeAt(0) - firstAddressStandIn] ?? '');
+  return text.replace(/[\uFDD0-\uFDDB]/g, (char) => addressPunctuation[char.charCodeAt(0) - firstAddressStandIn] ?? '');
 }

@@ -17,8 +17,18 @@ export interface ReceivedMail {
   readonly html: string | null;
   /** By lower-case name; of a repeated header the first. */
   readonly headers: Readonly<Record<string, string>>;
+  readonly attachments: readonly ReceivedAttachment[];
+  /** How it came: over TLS, and under which login. */
+  readonly secure: boolean;
+  readonly user: string | null;
   readonly raw: Buffer;
   readonly receivedAt: number;
+}
+
+export interface ReceivedAttachment {
+  readonly filename: string | null;
+  readonly contentType: string;
+  readonly content: Buffer;
 }
 
 /** Where in the dialogue a reply is asked for. */
@@ -34,17 +44,19 @@ export interface SmtpRefusal {
   readonly message: string;
 }
 
-export interface SmtpReceiverOptions extends Omit<ListenOptions, 'tls'> {
+export interface SmtpReceiverOptions extends ListenOptions {
   /** Default: accepts everything. `hang`: says nothing more; `drop`: cuts the connection. */
   readonly respond?: (stage: SmtpStage) => SmtpRefusal | 'hang' | 'drop' | undefined;
   /** Only this user may send; default: anyone, without a password. */
   readonly auth?: { readonly user: string; readonly pass: string };
-  /** Offers STARTTLS with a self-signed certificate. */
+  /** How it lets in. Default: whatever the sender prefers. */
+  readonly authMethods?: readonly ('PLAIN' | 'LOGIN')[];
+  /** Offers STARTTLS, with the certificate of `tls` or a self-signed one. With `tls` and without this it is TLS from the first byte. */
   readonly starttls?: boolean;
 }
 
 export interface SmtpReceiver {
-  /** `smtp://127.0.0.1:port`, with the credentials when there are any. */
+  /** `smtp://127.0.0.1:port`, or smtps, with the credentials when there are any. */
   readonly url: string;
   /** Only accepted mails. */
   readonly received: Ledger<ReceivedMail>;
@@ -64,8 +76,9 @@ export async function startSmtpReceiver(options: SmtpReceiverOptions = {}): Prom
   server.server.on('connection', (socket: Socket) => sockets.add(socket));
   const origin = await listen(server, options);
   let closing: Promise<void> | null = null;
+  const scheme = isSecure(options) ? 'smtps' : 'smtp';
   return {
-    url: options.auth === undefined ? `smtp://${origin}` : `smtp://${credentials(options.auth)}@${origin}`,
+    url: options.auth === undefined ? `${scheme}://${origin}` : `${scheme}://${credentials(options.auth)}@${origin}`,
     received,
     connections: sockets,
     close: () => {
@@ -78,6 +91,8 @@ export async function startSmtpReceiver(options: SmtpReceiverOptions = {}): Prom
   };
 }
 
+const isSecure = ({ tls, starttls }: SmtpReceiverOptions) => tls !== undefined && starttls !== true;
+
 function createServer(options: SmtpReceiverOptions, received: Ledger<ReceivedMail>, sockets: SocketSet): SMTPServer {
   const { auth } = options;
   const settle = (stage: SmtpStage, session: { readonly remotePort: number }, callback: Callback): void => {
@@ -87,6 +102,9 @@ function createServer(options: SmtpReceiverOptions, received: Ledger<ReceivedMai
     else if (reply !== 'hang') callback(refusal(reply.message, reply.code));
   };
   return new SMTPServer({
+    secure: isSecure(options),
+    ...options.tls,
+    ...(options.authMethods !== undefined && { authMethods: [...options.authMethods] }),
     authOptional: auth === undefined,
     allowInsecureAuth: true,
     disabledCommands: [...(options.starttls === true ? [] : ['STARTTLS']), ...(auth === undefined ? ['AUTH'] : [])],
@@ -107,7 +125,8 @@ function createServer(options: SmtpReceiverOptions, received: Ledger<ReceivedMai
           if (!error) received.record(mail);
           callback(error);
         });
-      readMail(stream, envelope, received.total + 1).then(take, (error: unknown) =>
+      const how = { secure: session.secure, user: session.user === undefined ? null : String(session.user) };
+      readMail(stream, envelope, how, received.total + 1).then(take, (error: unknown) =>
         callback(refusal(String(error), 451)),
       );
     },
@@ -118,7 +137,12 @@ function refusal(message: string, responseCode: number): Error {
   return Object.assign(new Error(message), { responseCode });
 }
 
-async function readMail(stream: Readable, envelope: ReceivedMail['envelope'], number: number): Promise<ReceivedMail> {
+async function readMail(
+  stream: Readable,
+  envelope: ReceivedMail['envelope'],
+  how: Pick<ReceivedMail, 'secure' | 'user'>,
+  number: number,
+): Promise<ReceivedMail> {
   const chunks: Buffer[] = [];
   for await (const chunk of stream) chunks.push(chunk as Buffer);
   const raw = Buffer.concat(chunks);
@@ -133,6 +157,12 @@ async function readMail(stream: Readable, envelope: ReceivedMail['envelope'], nu
     text: parsed.text ?? null,
     html: parsed.html ?? null,
     headers,
+    attachments: parsed.attachments.map(({ filename, mimeType, content }) => ({
+      filename,
+      contentType: mimeType,
+      content: typeof content === 'string' ? Buffer.from(content) : Buffer.from(new Uint8Array(content)),
+    })),
+    ...how,
     raw,
     receivedAt: Date.now(),
   };

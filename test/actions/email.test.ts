@@ -117,16 +117,6 @@ describe('replies', () => {
     },
   });
 
-  test('some recipients refused: delivered, and the refused are named', async () => {
-    const { receiver, send } = await start(refusing({ 'gone@example.com': 550 }));
-    const outcome = await send(recipients('ann@example.com', 'gone@example.com'));
-    expect(outcome).toMatchObject({
-      kind: 'delivered',
-      responseExcerpt: expect.stringMatching(/^refused for gone@example.com \(550 not here\)/),
-    });
-    expect(receiver.received.entries[0]?.envelope.to).toEqual(['ann@example.com']);
-  });
-
   test('all refused for good: rejected; one of them only for now: retried', async () => {
     const { send } = await start(
       refusing({ 'gone@example.com': 550, 'gone2@example.com': 550, 'full@example.com': 452 }),

@@ -63,6 +63,8 @@ export function emailDestination(smtp: string, overrides: Partial<EmailDestinati
     name: 'mail',
     smtp,
     from: 'Orders <orders@shop.example>',
+    maxMessages: 100,
+    dkim: null,
     ...overrides,
   };
 }
@@ -110,6 +112,11 @@ export function emailAction(overrides: Partial<EmailAction> = {}): EmailAction {
     subject: template('Order ${{ new.id }} is paid', 'header'),
     text: template('Thank you!'),
     html: null,
+    attachments: [],
+    headers: {},
+    priority: 'normal',
+    threadKey: null,
+    unsubscribe: null,
     ...overrides,
   };
 }

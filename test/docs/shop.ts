@@ -15,6 +15,7 @@ export const variables: Readonly<Record<string, string>> = {
   BILLING_TOKEN: 'token-of-billing',
   OPS_URL: 'https://ops.example.com/hook',
   SMTP_URL: 'smtp://user:password@mail.example.com:587',
+  SMTP_PASSWORD: 'password-of-smtp',
   SLACK_BOT_TOKEN: 'xoxb-1-a',
   SLACK_WEBHOOK_URL: 'https://hooks.slack.com/services/T0/B0/secret',
 };

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -8,7 +9,10 @@ import { extractSnippets, pages, place, readPage, type Snippet, snippetsOf } fro
 
 const all = pages.flatMap(snippetsOf);
 const special = ['refused', 'conditions', 'templates'];
-const options = { env: variables, readFile: () => variables.BILLING_WEBHOOK_SECRET ?? '' };
+const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+const readFile = (path: string) => (path.endsWith('.pem') ? pem : (variables.BILLING_WEBHOOK_SECRET ?? ''));
+const options = { env: variables, readFile };
 
 describe('configurations', () => {
   const configs = all.filter(

@@ -1,5 +1,7 @@
+import { domainToASCII } from 'node:url';
 import addressparser, { type MailboxAddress } from 'nodemailer/lib/addressparser';
 import { ExpressionError, type Scope, type Template } from '../../domain/expression.ts';
+import { unmaskAddress } from '../../expression/index.ts';
 
 export interface Mailbox {
   readonly name: string;
@@ -10,8 +12,8 @@ export interface Mailbox {
 const addressForm = /^[^\s<>()[\],;:@"\\]+@[^\s<>()[\],;:@"\\]+$/;
 
 /**
- * The mailboxes that a template yields: a string (`Ann <ann@example.com>`, also several with commas), a list of those, or
- * null for none.
+ * The mailboxes that a template yields: a string (`Ann <ann@example.com>`, also several with commas), a list of strings with one
+ * mailbox each, or null for none.
  *
  * @param field `to`, `cc`, …: for messages
  * @throws ExpressionError when something in it is no address
@@ -19,18 +21,27 @@ const addressForm = /^[^\s<>()[\],;:@"\\]+@[^\s<>()[\],;:@"\\]+$/;
 export function renderMailboxes(field: string, template: Template | null, scope: Scope): Mailbox[] {
   if (template === null) return [];
   const value = template.render(scope);
-  const items: readonly unknown[] = Array.isArray(value) ? value : [value];
-  return items.flatMap((item) => {
-    if (item === null || item === undefined || item === '') return [];
-    if (typeof item !== 'string') throw notAnAddress(field, String(item));
-    return parseMailboxes(field, item);
-  });
+  return Array.isArray(value) ? value.flatMap((item) => listed(field, item)) : mailboxes(field, value);
 }
 
-function parseMailboxes(field: string, text: string): Mailbox[] {
-  return addressparser(text, { flatten: true }).map((mailbox) => {
-    if (!addressForm.test(mailbox.address)) throw notAnAddress(field, text);
-    return mailbox;
+/** A template in a list may yield a list of its own. */
+function listed(field: string, item: unknown): Mailbox[] {
+  if (Array.isArray(item)) return item.flatMap((inner) => listed(field, inner));
+  const found = mailboxes(field, item);
+  if (found.length <= 1) return found;
+  throw new ExpressionError(
+    `${field}: ${JSON.stringify(item)} names ${found.length} recipients where one belongs`,
+    field,
+  );
+}
+
+function mailboxes(field: string, value: unknown): Mailbox[] {
+  if (value === null || value === undefined || value === '') return [];
+  if (typeof value !== 'string') throw notAnAddress(field, String(value));
+  return addressparser(value, { flatten: true }).map((found) => {
+    const [name, address] = [unmaskAddress(found.name), unmaskAddress(found.address)];
+    if (!addressForm.test(address)) throw notAnAddress(field, unmaskAddress(value));
+    return { name, address };
   });
 }
 
@@ -43,8 +54,17 @@ export function formatMailbox({ name, address }: Mailbox): string {
   return name === '' ? address : `${name} <${address}>`;
 }
 
-/** The host that `from` belongs to: the right side of the Message-ID. */
-export function hostOf(from: string): string {
+/** What makes two spellings one recipient: the domain in lower case and in ASCII. The part before it is the receiver's business. */
+export function addressKey(address: string): string {
+  const at = address.lastIndexOf('@');
+  const domain = address.slice(at + 1);
+  return `${address.slice(0, at)}@${domainToASCII(domain) || domain.toLowerCase()}`;
+}
+
+/** The bare address of `from`, and the host that it belongs to: the right side of the Message-ID. */
+export function senderOf(from: string): { readonly address: string; readonly host: string } {
   const [mailbox] = addressparser(from, { flatten: true }) as (MailboxAddress | undefined)[];
-  return mailbox?.address.split('@').at(-1) || 'localhost';
+  const address = mailbox?.address ?? from;
+  const host = address.slice(address.lastIndexOf('@') + 1);
+  return { address, host: domainToASCII(host) || 'localhost' };
 }

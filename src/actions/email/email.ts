@@ -1,25 +1,17 @@
-import { createTransport } from 'nodemailer';
 import { ExpressionError, type Scope, type Template } from '../../domain/expression.ts';
 import type { Outcome } from '../../domain/outcome.ts';
 import type { EmailAction, EmailDestination } from '../../domain/rules.ts';
-import type { ActionType, AttemptContext, DestinationClient } from '../contract.ts';
-import { timedOut } from '../outcomes.ts';
-import { createRedactor, describeText, secretsOfUrl } from '../redaction.ts';
-import { formatMailbox, hostOf, type Mailbox, renderMailboxes } from './addresses.ts';
+import type { ActionType, AttemptContext, DestinationClient, NoteKey } from '../contract.ts';
+import { delivered, timedOut } from '../outcomes.ts';
+import { createRedactor, secretsOfUrl } from '../redaction.ts';
+import { addressKey, renderMailboxes, senderOf } from './addresses.ts';
+import { renderAttachments } from './attachments.ts';
+import { renderHeaders } from './headers.ts';
+import { textOfHtml } from './html-text.ts';
+import { leftOf, type Progress, type Refusal, readProgress, refusalsOf, splitOutcome } from './recipients.ts';
+import { describeMail, type EmailRequest } from './request.ts';
 import { acceptedOutcome, failedOutcome } from './smtp-outcome.ts';
-
-export interface EmailRequest {
-  /** `<msg_…@host>`: the same for every repeat, so that a mail system can drop it. */
-  readonly messageId: string;
-  readonly eventUid: string;
-  readonly to: readonly Mailbox[];
-  readonly cc: readonly Mailbox[];
-  readonly bcc: readonly Mailbox[];
-  readonly replyTo: readonly Mailbox[];
-  readonly subject: string;
-  readonly text: string | null;
-  readonly html: string | null;
-}
+import { openTransport } from './transport.ts';
 
 /** A mail over SMTP. */
 export const email: ActionType<EmailDestination, EmailAction, EmailRequest> = {
@@ -27,71 +19,82 @@ export const email: ActionType<EmailDestination, EmailAction, EmailRequest> = {
   open: (destination) => new EmailClient(destination),
 };
 
-/** The attempt has its deadline; this only ends waits that no attempt stands behind. */
-const backstopMs = 600_000;
+/** A server must take so many (RFC 5321 §4.5.3.1.8), and a list that comes from data should have an end. */
+const mostRecipients = 100;
 
 class EmailClient implements DestinationClient<EmailAction, EmailRequest> {
   readonly #from: string;
+  readonly #sender: ReturnType<typeof senderOf>;
   readonly #server: string;
   readonly #host: string;
-  readonly #messageIdHost: string;
   readonly #redact: (text: string) => string;
   readonly #transport: ReturnType<typeof openTransport>;
   #closing: Promise<void> | null = null;
 
   constructor(destination: EmailDestination) {
-    const url = new URL(destination.smtp);
+    const { smtp } = destination;
     this.#from = destination.from;
-    this.#host = url.host;
-    this.#server = `${url.protocol}//${url.host}`;
-    this.#messageIdHost = hostOf(destination.from);
-    // Not the user: it is often the sender's address, and a refusal that names it must stay readable.
-    url.username = '';
-    this.#redact = createRedactor(secretsOfUrl(url));
+    this.#sender = senderOf(destination.from);
+    this.#host = typeof smtp === 'string' ? new URL(smtp).host : hostOf(smtp);
+    const secure = typeof smtp === 'string' ? smtp.startsWith('smtps:') : smtp.secure;
+    this.#server = `${secure ? 'smtps' : 'smtp'}://${this.#host}`;
+    this.#redact = createRedactor(secretsOf(smtp));
     this.#transport = openTransport(destination);
   }
 
   render(action: EmailAction, scope: Scope, messageId: string): EmailRequest {
-    const to = renderMailboxes('to', action.to, scope);
-    if (to.length === 0) throw new ExpressionError('to: there is no recipient', 'to');
     const text = (template: Template | null) => template?.renderText(scope) ?? null;
+    const html = text(action.html);
     return {
-      messageId: `<${messageId}@${this.#messageIdHost}>`,
-      eventUid: scope.record.uid,
-      to,
-      cc: renderMailboxes('cc', action.cc, scope),
-      bcc: renderMailboxes('bcc', action.bcc, scope),
+      messageId: `<${messageId}@${this.#sender.host}>`,
+      ...renderRecipients(action, scope),
       replyTo: renderMailboxes('reply_to', action.replyTo, scope),
       subject: action.subject.renderText(scope),
-      text: text(action.text),
-      html: text(action.html),
+      text: text(action.text) ?? (html === null ? null : textOfHtml(html)),
+      html,
+      attachments: renderAttachments(action.attachments, scope),
+      headers: renderHeaders(action, scope, this.#sender.host),
+      priority: action.priority,
+      outcomes: action.outcomes,
     };
+  }
+
+  /** One recipient has the mail or not: there is nothing to note. */
+  noteOf({ recipients, messageId }: EmailRequest): NoteKey | null {
+    return recipients.length < 2 ? null : { of: 'delivery', key: `mail ${messageId}` };
   }
 
   async send(request: EmailRequest, attempt: AttemptContext): Promise<Outcome> {
     if (attempt.deadline.passed) return timedOut(this.#host, attempt);
+    const before = readProgress(attempt.note, attempt.number);
+    const left = leftOf(request.recipients, before);
+    if (left.length === 0) return this.#split(request, before, [], []);
     try {
-      const info = await this.#transport.sendMail(this.#toMail(request, attempt.deadline.signal));
-      return acceptedOutcome(info, this.#redact);
+      const info = await this.#transport.sendMail(this.#toMail(request, left, attempt.deadline.signal));
+      const refused = refusalsOf(info) ?? [];
+      if (refused.length > 0 || before.refused.length > 0)
+        return this.#split(request, before, (info.accepted ?? []).map(String), refused);
+      const outcome = acceptedOutcome(info, this.#redact);
+      return before.accepted.length > 0 ? { ...outcome, note: null } : outcome;
     } catch (error) {
-      return attempt.deadline.passed ? timedOut(this.#host, attempt) : failedOutcome(error, this.#host, this.#redact);
+      if (attempt.deadline.passed) return timedOut(this.#host, attempt);
+      const refused = refusalsOf(error);
+      return refused === null || request.recipients.length === 1
+        ? failedOutcome(error, this.#host, this.#redact)
+        : this.#split(request, before, [], refused);
     }
   }
 
-  describe({ to, cc, bcc, replyTo, ...request }: EmailRequest): unknown {
-    const list = (mailboxes: readonly Mailbox[]) => mailboxes.map(formatMailbox);
-    return {
-      server: this.#server,
-      messageId: request.messageId,
-      from: this.#from,
-      to: list(to),
-      ...(cc.length > 0 && { cc: list(cc) }),
-      ...(bcc.length > 0 && { bcc: list(bcc) }),
-      ...(replyTo.length > 0 && { replyTo: list(replyTo) }),
-      subject: request.subject,
-      ...(request.text !== null && { text: describeText(request.text) }),
-      ...(request.html !== null && { html: describeText(request.html) }),
-    };
+  #split(request: EmailRequest, before: Progress, accepted: readonly string[], refused: readonly Refusal[]): Outcome {
+    const { recipients, outcomes: policy } = request;
+    if (refused.length === 0 && before.refused.length === 0) return { ...delivered(null, null), note: null };
+    return splitOutcome({ host: this.#host, redact: this.#redact, recipients, before, accepted, refused, policy });
+  }
+
+  describe(request: EmailRequest, note?: unknown): unknown {
+    const progress = note === null || note === undefined ? null : readProgress(note, 0);
+    const { messageId } = request;
+    return { server: this.#server, messageId, from: this.#from, ...describeMail(request, progress) };
   }
 
   /** Mails in flight finish first (each has its deadline); the pool closes their connections after them. */
@@ -100,46 +103,50 @@ class EmailClient implements DestinationClient<EmailAction, EmailRequest> {
     return this.#closing;
   }
 
-  #toMail(request: EmailRequest, signal: AbortSignal) {
+  #toMail(request: EmailRequest, left: readonly string[], signal: AbortSignal) {
+    const { messageId, subject, text, html, priority, headers } = request;
     return {
+      // Whom it is for says the envelope, and nothing else: who has the mail already still stands in its head.
+      envelope: { from: this.#sender.address, to: [...left] },
       from: this.#from,
       to: [...request.to],
       cc: [...request.cc],
-      bcc: [...request.bcc],
       replyTo: [...request.replyTo],
-      subject: request.subject,
-      text: request.text ?? undefined,
-      html: request.html ?? undefined,
-      messageId: request.messageId,
-      headers: {
-        'X-PG-Observers-Event': request.eventUid,
-        // RFC 3834: keeps out-of-office replies away.
-        'Auto-Submitted': 'auto-generated',
-      },
+      subject,
+      text: text ?? undefined,
+      html: html ?? undefined,
+      attachments: request.attachments.map(({ filename, contentType, content }) => ({
+        filename,
+        content,
+        ...(contentType !== null && { contentType }),
+      })),
+      messageId,
+      headers,
+      ...(priority !== 'normal' && { priority }),
       // The pool takes a mail whose signal aborts out of its queue, or closes the connection that is sending it.
       signal,
     };
   }
 }
 
-function openTransport(destination: EmailDestination) {
-  const transport = createTransport({
-    pool: true,
-    url: destination.smtp,
-    maxConnections: destination.concurrency,
-    // Once, for an idle connection that the server has closed meanwhile. Further tries are the retry policy's.
-    maxRequeues: 1,
-    // A connection cut at a deadline is gone at once; the default says FIN and waits 5 s for the server's.
-    socketCloseTimeout: 0,
-    connectionTimeout: backstopMs,
-    greetingTimeout: backstopMs,
-    socketTimeout: backstopMs,
-    dnsTimeout: backstopMs,
-    // Subject, text and addresses come from data: none of it may name a file or URL to read.
-    disableFileAccess: true,
-    disableUrlAccess: true,
-  });
-  // An `error` without a listener would end the process; what failed is reported by the mail it failed for.
-  transport.on('error', () => {});
-  return transport;
+function renderRecipients(action: EmailAction, scope: Scope) {
+  const to = renderMailboxes('to', action.to, scope);
+  if (to.length === 0) throw new ExpressionError('to: there is no recipient', 'to');
+  const [cc, bcc] = [renderMailboxes('cc', action.cc, scope), renderMailboxes('bcc', action.bcc, scope)];
+  const byKey = new Map([...to, ...cc, ...bcc].map(({ address }) => [addressKey(address), address]));
+  if (byKey.size > mostRecipients)
+    throw new ExpressionError(`${byKey.size} recipients are more than ${mostRecipients}`, 'to');
+  return { to, cc, bcc, recipients: [...byKey.values()] };
+}
+
+function hostOf({ host, port }: Exclude<EmailDestination['smtp'], string>): string {
+  return port === null ? host : `${host}:${port}`;
+}
+
+/** Not the user: it is often the sender's address, and a refusal that names it must stay readable. */
+function secretsOf(smtp: EmailDestination['smtp']): string[] {
+  if (typeof smtp !== 'string') return smtp.auth === null ? [] : [smtp.auth.pass];
+  const url = new URL(smtp);
+  url.username = '';
+  return secretsOfUrl(url);
 }

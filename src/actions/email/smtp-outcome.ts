@@ -15,18 +15,25 @@ interface SmtpError {
   readonly responseCode: number | null;
 }
 
-/**
- * The server took the mail, for at least one recipient. Those it refused stand in the excerpt: the mail can't be sent
- * again without writing to the others twice, so this is no failure, but it must be seen.
- */
-export function acceptedOutcome(info: SMTPPoolSentMessageInfo, redact: Redact): Outcome {
-  const response = info.response ?? '';
-  const refused = (info.rejected ?? []).map((recipient, index) => {
-    const reply = readSmtpError(info.rejectedErrors?.[index]).response;
-    return reply === null ? recipient : `${recipient} (${reply})`;
-  });
-  const excerpt = refused.length === 0 ? response : `refused for ${refused.join(', ')}; ${response}`;
-  return delivered(replyCode(response), excerptOf(excerpt, redact));
+/** What a server said to a recipient or a mail. */
+export interface SmtpReply {
+  readonly status: number;
+  readonly text: string;
+  /** What a policy may call it, the most specific first. */
+  readonly names: readonly string[];
+}
+
+/** The reply to a recipient. One that nodemailer gives no code to was not understood: it counts as a failure for now. */
+export function refusalOf(error: unknown): SmtpReply {
+  const { response, responseCode } = readSmtpError(error);
+  const status = responseCode ?? 451;
+  const text = response ?? String(status);
+  return { status, text: excerptOf(text, (same) => same) ?? text, names: namesOf(`smtp_${status}`, response, false) };
+}
+
+/** The server took the mail for everybody. */
+export function acceptedOutcome({ response = '' }: SMTPPoolSentMessageInfo, redact: Redact): Outcome {
+  return delivered(replyCode(response), excerptOf(response, redact));
 }
 
 /**
@@ -37,6 +44,11 @@ export function failedOutcome(error: unknown, host: string, redact: Redact): Out
   const smtp = readSmtpError(error);
   const { responseCode: status, response } = smtp;
   const responseExcerpt = response === null ? null : excerptOf(response, redact);
+  // Whatever the server calls it: somebody will turn TLS on, there or here.
+  if (smtp.code === 'ETLS' && response !== null) {
+    const message = redact(`${host}: no TLS by STARTTLS, which this destination asks for (${response})`);
+    return retry({ errorClass: 'tls', message, status: null, responseExcerpt }, { names: ['tls', 'network'] });
+  }
   if (status !== null && status >= 400) {
     const message = `${host} refused with ${redact(response ?? String(status))}${smtp.command === null ? '' : ` (to ${smtp.command})`}`;
     const failure: Failure = { errorClass: `smtp_${status}`, message, status, responseExcerpt };

@@ -1,19 +1,19 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${…} is the format's own syntax here
-import type { Template, TemplateMode } from '../../domain/expression.ts';
-import type { EmailAction, EmailDestination } from '../../domain/rules.ts';
-import { readTemplate } from '../expressions.ts';
+import type { EmailDestination } from '../../domain/rules.ts';
 import type { Field } from '../field.ts';
-import { type JsonSchema, record, template, templateText, text } from '../schema-values.ts';
-import { readUrl } from '../urls.ts';
-import type { Kind, OwnAction, OwnDestination } from './kind.ts';
+import { flag, type JsonSchema, record, template, templateText, text, whole } from '../schema-values.ts';
+import { readAction } from './email-action.ts';
+import { dkimSchema, readDkim, readSmtp, smtpSchema } from './email-server.ts';
+import type { Kind, OwnDestination } from './kind.ts';
+import { attachmentsKey, headersKey, threadKey } from './shared-keys.ts';
 
 const destinationSchema = record(
   'A mail server.',
   {
-    smtp: text('smtp:// or smtps:// URL, credentials inside.', {
-      examples: ['${SMTP_URL}', 'smtps://user:password@mail.example.com'],
-    }),
+    smtp: smtpSchema,
     from: text('The sender.', { examples: ['Orders <orders@example.com>'] }),
+    dkim: dkimSchema,
+    max_messages: whole('Mails that one connection carries before another one is made.', 1, 100_000, { default: 100 }),
   },
   { required: ['smtp', 'from'] },
 );
@@ -24,10 +24,25 @@ const actionKeys: JsonSchema = {
   to: template('Recipient or list of recipients.', addresses),
   cc: template('Copy.', addresses),
   bcc: template('Blind copy.', addresses),
-  reply_to: templateText('Where answers go.'),
+  reply_to: template('Where answers go.', addresses),
   subject: templateText('Subject line.'),
   text: templateText('Plain text of the mail or the Slack message (escaped there as mrkdwn).'),
-  html: templateText('HTML of the mail; inserted values are escaped.'),
+  html: templateText('HTML of the mail; inserted values are escaped. Without `text` it gets a text part made of it.'),
+  attachments: attachmentsKey,
+  headers: headersKey,
+  priority: { description: 'How the mail is marked. Default: normal, not at all.', enum: ['high', 'normal', 'low'] },
+  thread_key: threadKey,
+  unsubscribe: {
+    ...record(
+      'List-Unsubscribe: how to get no more of these.',
+      {
+        url: templateText('https:// URL.'),
+        mailto: templateText('Mail address.'),
+        one_click: flag('Whether a POST to the URL unsubscribes without a question (RFC 8058).', true),
+      },
+      { anyOf: [{ required: ['url'] }, { required: ['mailto'] }] },
+    ),
+  },
 };
 
 export const email: Kind<'email'> = {
@@ -35,14 +50,14 @@ export const email: Kind<'email'> = {
   destinationSchema,
   reference: text('Name of an email destination.'),
   actionKeys,
+  literalKeys: ['priority'],
   actionRules: { required: ['to', 'subject'], anyOf: [{ required: ['text'] }, { required: ['html'] }] },
   readDestination,
   readAction,
 };
 
 function readDestination(field: Field): OwnDestination<EmailDestination> {
-  const [smtp, from] = [field.get('smtp'), field.get('from')];
-  readUrl(smtp, 'smtp');
+  const from = field.get('from');
   const sender = from.text();
   if (sender !== undefined && !/^[^\r\n]*[^\s@<>]+@[^\s@<>]+>?$/.test(sender)) {
     from.refuse(
@@ -50,22 +65,11 @@ function readDestination(field: Field): OwnDestination<EmailDestination> {
       'write orders@example.com or "Orders <orders@example.com>"',
     );
   }
-  return { kind: 'email', smtp: smtp.text() ?? '', from: sender ?? '' };
-}
-
-function readAction(field: Field): OwnAction<EmailAction> {
-  const template = (key: string, mode: TemplateMode): Template | null => readTemplate(field.get(key), mode);
   return {
     kind: 'email',
-    to: template('to', 'header') ?? nothing,
-    cc: template('cc', 'header'),
-    bcc: template('bcc', 'header'),
-    replyTo: template('reply_to', 'header'),
-    subject: template('subject', 'header') ?? nothing,
-    text: template('text', 'plain'),
-    html: template('html', 'html'),
+    smtp: readSmtp(field.get('smtp')),
+    from: sender ?? '',
+    maxMessages: field.get('max_messages').number() ?? 100,
+    dkim: readDkim(field.get('dkim'), sender ?? ''),
   };
 }
-
-/** Stands in for a required template that isn't there; the configuration is refused then. */
-const nothing: Template = Object.freeze({ render: () => '', renderText: () => '', renderJson: () => '""' });

@@ -6,6 +6,7 @@ import type { Field } from '../field.ts';
 import { flag, type JsonSchema, record, template, templateText, text } from '../schema-values.ts';
 import { readUrl } from '../urls.ts';
 import type { Kind, OwnAction, OwnDestination } from './kind.ts';
+import { attachmentsKey, threadKey } from './shared-keys.ts';
 
 const destinationSchema = record(
   'A Slack workspace (`token`: any channel) or an incoming webhook (`webhook_url`: the one channel it was made for).',
@@ -23,9 +24,7 @@ const actionKeys: JsonSchema = {
   }),
   text: templateText('Plain text of the mail or the Slack message (escaped there as mrkdwn).'),
   blocks: template('Block Kit blocks.', { type: ['array', 'string'] }),
-  attachments: template('Attachments of the mail, or of the Slack message (its older form of blocks).', {
-    type: ['array', 'string'],
-  }),
+  attachments: attachmentsKey,
   username: templateText("Shown instead of the app's name; needs the scope chat:write.customize."),
   icon_emoji: templateText("Shown instead of the app's icon; needs the scope chat:write.customize.", {
     examples: [':package:'],
@@ -33,10 +32,7 @@ const actionKeys: JsonSchema = {
   icon_url: templateText("The same, an image's address."),
   unfurl_links: flag('Previews of links to texts. Default: as Slack does by itself.', null),
   unfurl_media: flag('Previews of links to images and the like. Default: as Slack does by itself.', null),
-  thread_key: templateText(
-    'Messages to one channel with the same key are one thread: the first one begins it, the others reply. Of a mail: mails with the same key are shown as one conversation.',
-    { examples: ['order-${{ new.id }}'] },
-  ),
+  thread_key: threadKey,
   reply_broadcast: flag('A reply is shown in the channel, too.', false),
   update_key: templateText('Of the messages to one channel with the same key the later ones edit the first one.', {
     examples: ['order-${{ new.id }}'],

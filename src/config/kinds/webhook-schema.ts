@@ -1,6 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${…} is the format's own syntax here
 import { webhookFormats, webhookMethods } from '../../domain/webhook.ts';
 import { type JsonSchema, record, template, text } from '../schema-values.ts';
+import { headersKey } from './shared-keys.ts';
 
 const header =
   'Reserved names (webhook-id, webhook-timestamp, webhook-signature, host, content-length, …) are refused.';
@@ -109,10 +110,7 @@ export const actionKeys: JsonSchema = {
   body: template(
     'The request body. Default: the event envelope, in a CloudEvent its `data`. A mapping of fields with `format: form`.',
   ),
-  headers: template(`Request headers besides the destination's. ${header}`, {
-    type: 'object',
-    additionalProperties: { type: 'string' },
-  }),
+  headers: headersKey,
   method: { ...method, description: `The destination's, unless given here. ${method.description}` },
   format: { ...format, description: `The destination's, unless given here. ${format.description}` },
   query,

@@ -55,7 +55,7 @@ export async function attempt(
     ...consequence,
     startedAt,
     durationMs: now - startedAt,
-    request: consequence.kind === 'dead' ? describe(client, request) : undefined,
+    request: consequence.kind === 'dead' ? describe(client, request, outcome.note ?? opened.value) : undefined,
     holdsLane: false,
     keepAttempt: true,
     note: name === null || outcome.note === undefined ? null : { ...name, value: outcome.note },
@@ -92,9 +92,9 @@ async function send(
 }
 
 /** A description that fails must not take the outcome with it. */
-function describe(client: DestinationClient, request: unknown): unknown {
+function describe(client: DestinationClient, request: unknown, note: unknown): unknown {
   try {
-    return client.describe(request);
+    return client.describe(request, note);
   } catch {
     return undefined;
   }
