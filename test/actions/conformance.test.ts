@@ -4,7 +4,7 @@ import { webhook } from '../../src/actions/webhook/webhook.ts';
 import { type SlackReply, startSlackReceiver } from '../../src/receivers/slack-receiver.ts';
 import { startSmtpReceiver } from '../../src/receivers/smtp-receiver.ts';
 import { startWebhookReceiver } from '../../src/receivers/webhook-receiver.ts';
-import { type Behaviour, describeConformance } from './conformance.ts';
+import { type Behaviour, type ConformanceFixture, describeConformance } from './conformance.ts';
 import {
   emailAction,
   emailDestination,
@@ -66,7 +66,7 @@ describeConformance('webhook', {
 const auth = { user: 'mailer', pass: 'sm7p-p4ss' };
 const emailAt = (host: string) => emailDestination(`smtp://${auth.user}:${auth.pass}@${host}`);
 
-describeConformance('email', {
+const emailFixture: ConformanceFixture = {
   actionType: email,
   action: emailAction(),
   unrenderable: emailAction({ text: missing }),
@@ -97,7 +97,8 @@ describeConformance('email', {
       },
     };
   },
-});
+};
+describeConformance('email', emailFixture);
 
 const slackReplies: Record<Behaviour, SlackReply> = {
   accept: { ok: true },
@@ -108,7 +109,7 @@ const slackReplies: Record<Behaviour, SlackReply> = {
 const token = 'xoxb-s1ack-t0ken';
 const tokenAt = (apiUrl: string) => slackDestination({ kind: 'token', token, apiUrl });
 
-describeConformance('slack with a token', {
+const slackFixture: ConformanceFixture = {
   actionType: slack,
   action: slackAction(),
   unrenderable: slackAction({ blocks: missing }),
@@ -128,9 +129,20 @@ describeConformance('slack with a token', {
       },
     };
   },
-});
+};
+describeConformance('slack with a token', slackFixture);
 
 const incomingAt = (webhookUrl: string) => slackDestination({ kind: 'incoming', webhookUrl });
+
+describeConformance('email to several', {
+  ...emailFixture,
+  action: emailAction({ to: template(['ann@example.com', 'bob@example.com'], 'address') }),
+});
+
+describeConformance('slack in a thread', {
+  ...slackFixture,
+  action: slackAction({ follows: { as: 'reply', key: template('order ${{ new.id }}') } }),
+});
 
 describeConformance('slack with an incoming webhook', {
   actionType: slack,

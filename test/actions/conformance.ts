@@ -98,6 +98,20 @@ export function describeConformance(name: string, fixture: ConformanceFixture): 
       expect(outcome.status).toBeGreaterThan(0);
     });
 
+    test('a note that it can not read is none, and a note names its place the same every time', async () => {
+      const { client, receiver } = await start('accept');
+      const request = client.render(fixture.action, scopeOf(), someMessageId);
+      const strange = [undefined, null, 'text', 7, [], {}, { ts: 1, accepted: 1 }];
+      for (const note of strange) {
+        expect(await judge(client.send(request, { ...attempt(), note }))).toMatchObject({ kind: 'delivered' });
+        expect(() => JSON.stringify(client.describe(request, note))).not.toThrow();
+      }
+      expect(receiver.arrived()).toBe(strange.length);
+      expect(client.noteOf?.(client.render(fixture.action, scopeOf(), someMessageId))).toEqual(
+        client.noteOf?.(request),
+      );
+    });
+
     test('a hanging receiver is a timeout, and its connection is gone', async () => {
       const { client, receiver } = await start('hang');
       expect(await send(client, 200)).toMatchObject({ kind: 'retry', errorClass: 'timeout', retryAfterMs: null });

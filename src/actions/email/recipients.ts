@@ -29,8 +29,9 @@ const nothing: Progress = { accepted: [], refused: [] };
 
 /** @param number of the attempt: the first one of a replay tries those again who were refused for good */
 export function readProgress(note: unknown, number: number): Progress {
-  if (note === null || note === undefined) return nothing;
-  const { accepted, refused } = note as Progress;
+  const { accepted, refused } = (note ?? {}) as Partial<Record<keyof Progress, unknown>>;
+  // Written by ourselves, or by a later version: what can't be read must not keep the mail back.
+  if (!Array.isArray(accepted) || !Array.isArray(refused)) return nothing;
   return { accepted, refused: number === 1 ? [] : refused };
 }
 
