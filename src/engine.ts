@@ -103,6 +103,7 @@ export class Engine {
       timeoutMs: () => this.#config.settings.instanceTimeoutMs,
       rulesVersion: () => this.#config.version,
       routing: () => this.#router.routing,
+      breakers: () => this.#dispatcher.breakers,
       onDeclaredDead: () => this.#dispatcher.forget(),
       onDoubt: () => this.#dispatcher.distrustClaims(),
       onRescued: () => this.#dispatcher.wake(),
@@ -117,6 +118,8 @@ export class Engine {
       pollIntervalMs: () => this.#config.settings.pollIntervalMs * (this.#router.routing ? 2 : 1),
       alive: () => this.#membership.alive(),
       confirmNewestRules: () => this.#membership.confirmNewestRules(),
+      // So that `status` says so at once; those of single tenants go along with the next heartbeat.
+      onBreaker: () => this.#membership.beatSoon(),
       readHolds: () => readHolds(this.#pools.durable),
       onHandedBack: () => this.#wakeUpCalls.leave('deliveries'),
     });

@@ -48,6 +48,9 @@ export interface Limits {
     readonly minimum: number;
     readonly window_ms: number;
     readonly open_for_ms: number;
+    readonly open_for_max_ms: number;
+    readonly successes: number;
+    readonly per: 'destination' | 'tenant';
   } | null;
 }
 
@@ -135,6 +138,9 @@ function limitsOf({ timeoutMs, concurrency, rateLimit, retry, retryAfterMaxMs, c
             minimum: circuitBreaker.minimum,
             window_ms: circuitBreaker.windowMs,
             open_for_ms: circuitBreaker.openForMs,
+            open_for_max_ms: circuitBreaker.openForMaxMs,
+            successes: circuitBreaker.successes,
+            per: circuitBreaker.per,
           },
   };
 }

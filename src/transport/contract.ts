@@ -276,7 +276,12 @@ export interface BreakerReport {
 
 export interface InstanceRegistry {
   /** Says that this instance is alive, and with which rules. @param timeoutMs silence after which another one counts as late */
-  heartbeat(rulesVersion: string, routing: boolean, timeoutMs: number): Promise<Heartbeat>;
+  heartbeat(
+    rulesVersion: string,
+    routing: boolean,
+    timeoutMs: number,
+    breakers?: readonly BreakerReport[],
+  ): Promise<Heartbeat>;
   /** Takes over the claims of instances whose heartbeat stopped. @returns how many */
   rescue(timeoutMs: number): Promise<number>;
   /**

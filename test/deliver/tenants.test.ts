@@ -49,6 +49,7 @@ test("a tenant's breaker parks its deliveries without attempts and leaves the ot
         },
       },
       observers: ofAll,
+      settings: { instance_timeout: '2s' },
     }),
   );
   await emitOf(database, 'bad', 300);
@@ -60,6 +61,11 @@ test("a tenant's breaker parks its deliveries without attempts and leaves the ot
   await emitOf(database, null, 20);
   const fine = () => received.entries.filter((one) => tenantOf(one) !== 'bad').length;
   await eventually('the others', () => fine() === 120);
+  const published = await eventually('the breaker in the table', async () => {
+    const [instance] = (await engine.status()).instances;
+    return instance?.breakers[0];
+  });
+  expect(published).toMatchObject({ destination: 'hook', tenant: 'bad' });
   // Those that opened it, and one for each probe.
   const probes = told.filter((event) => event.type === 'breaker.changed' && event.state === 'half-open').length;
   expect(received.total - fine()).toBeLessThanOrEqual(8 + probes);

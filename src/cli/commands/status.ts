@@ -56,6 +56,7 @@ function describe(status: DatabaseStatus, detailed: boolean): string {
     instances(status),
     routing(status),
     queue(status, detailed),
+    ...breakers(status),
     ...heldDestinations(status),
     ...heldLanes(status),
     deadLetters(status),
@@ -75,6 +76,15 @@ function instances({ instances: rows }: DatabaseStatus): string {
     `${span(row.silent_ms)} ago`,
   ]);
   return table(['HOST', 'PID', 'VERSION', 'RULES', 'DOES', 'CLAIMED', 'STARTED', 'HEARTBEAT'], cells);
+}
+
+function breakers({ instances: rows }: DatabaseStatus): string[] {
+  const cells = rows.flatMap((row) =>
+    row.breakers.map(({ destination, tenant, state }) => [destination, tenant ?? '–', state, `${row.host} ${row.pid}`]),
+  );
+  if (cells.length === 0) return [];
+  const shown = table(['BREAKER OF', 'TENANT', 'IS', 'IN'], cells);
+  return [`${pc.yellow('Circuit breakers that are not closed: what they keep waits in the queue.')}\n${shown}`];
 }
 
 function doings({ routing, records, housekept_at: housekept }: InstanceStatus): string {

@@ -1,5 +1,5 @@
 import type { Telemetry } from '../../domain/telemetry.ts';
-import type { DestinationHold, InstanceRegistry } from '../../transport/contract.ts';
+import type { BreakerReport, DestinationHold, InstanceRegistry } from '../../transport/contract.ts';
 import { StageLoop } from '../stage-loop.ts';
 
 export interface MembershipOptions {
@@ -8,6 +8,8 @@ export interface MembershipOptions {
   readonly timeoutMs: () => number;
   readonly rulesVersion: () => string;
   readonly routing: () => boolean;
+  /** Those that are not closed. */
+  readonly breakers: () => readonly BreakerReport[];
   /** This process was silent for so long that others took its claims. */
   readonly onDeclaredDead: () => void;
   /** Claims of other instances were taken over. */
@@ -154,6 +156,7 @@ export class Membership {
       this.#options.rulesVersion(),
       this.#options.routing(),
       this.#options.timeoutMs(),
+      this.#options.breakers(),
     );
     if (declaredDead) {
       await this.#beginAnew(silentMs);

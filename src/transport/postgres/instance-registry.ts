@@ -2,7 +2,7 @@ import { hostname } from 'node:os';
 import { pid } from 'node:process';
 import type pg from 'pg';
 import type { Delivery } from '../../domain/delivery.ts';
-import type { Heartbeat, InstanceRegistry, Settlement } from '../contract.ts';
+import type { BreakerReport, Heartbeat, InstanceRegistry, Settlement } from '../contract.ts';
 import { deliveryColumns } from './claim-sql.ts';
 import { programVersion } from './connection.ts';
 import { type DeliveryRow, toDelivery } from './delivery-queue.ts';
@@ -16,8 +16,8 @@ import { newLease, settle } from './settlement.ts';
 export function createInstanceRegistry(pool: pg.Pool, id: string, process = id): InstanceRegistry {
   let known = false;
   return {
-    heartbeat: async (rulesVersion, routing, timeoutMs) => {
-      const { isNew, ...beat } = await heartbeat(pool, { id, process }, rulesVersion, routing, timeoutMs);
+    heartbeat: async (rulesVersion, routing, timeoutMs, breakers = []) => {
+      const { isNew, ...beat } = await heartbeat(pool, { id, process, breakers }, rulesVersion, routing, timeoutMs);
       // Its row is gone: it was silent for so long that even that was cleared away.
       const forgotten = known && isNew;
       known = true;
@@ -35,7 +35,11 @@ export function createInstanceRegistry(pool: pg.Pool, id: string, process = id):
 interface Self {
   readonly id: string;
   readonly process: string;
+  readonly breakers: readonly BreakerReport[];
 }
+
+/** Thousands of tenants may have one each; whoever looks wants to know that there are many. */
+const mostBreakers = 100;
 
 interface BeatRow {
   readonly newest: boolean;
@@ -57,9 +61,9 @@ async function heartbeat(
     `with former as (
        update observers.instances set routing = false where routing and id <> $1 and $6::boolean
      ), beat as (
-       insert into observers.instances as i (id, host, pid, version, rules_version, routing, process)
-       values ($1, $2, $3, $4, $5, $6, $7)
-       on conflict (id) do update set heartbeat_at = now(), routing = excluded.routing, rules_version = excluded.rules_version,
+       insert into observers.instances as i (id, host, pid, version, rules_version, routing, process, breakers)
+       values ($1, $2, $3, $4, $5, $6, $7, $9::jsonb)
+       on conflict (id) do update set heartbeat_at = now(), routing = excluded.routing, breakers = excluded.breakers, rules_version = excluded.rules_version,
          rules_loaded_at = case when i.rules_version = excluded.rules_version then i.rules_loaded_at else now() end
        returning rules_version, rules_loaded_at, xmax = 0 as is_new, declared_dead_at is not null as declared_dead
      )
@@ -71,7 +75,7 @@ async function heartbeat(
        where o.id <> $1 and o.heartbeat_at < now() - make_interval(secs => $8::float8 / 1000)) as others_late,
        ${holdsInForce} as holds
      from beat b`,
-    [self.id, hostname(), pid, programVersion, rulesVersion, routing, self.process, timeoutMs],
+    [self.id, hostname(), pid, programVersion, rulesVersion, routing, self.process, timeoutMs, breakersOf(self)],
   );
   const [beat] = rows;
   return {
@@ -81,6 +85,10 @@ async function heartbeat(
     holds: toHolds(beat?.holds ?? null),
     isNew: beat?.is_new === true,
   };
+}
+
+function breakersOf({ breakers }: Self): string | null {
+  return breakers.length === 0 ? null : JSON.stringify(breakers.slice(0, mostBreakers));
 }
 
 /**

@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import type { BreakerReport } from '../contract.ts';
 import { type HeldDestination, readHeldDestinations } from './destination-holds.ts';
 
 /** What `status --json` and /api/v1/status print: names as in the tables. */
@@ -42,6 +43,8 @@ export interface InstanceStatus {
   readonly claimed: number;
   /** When it last did what one instance does once a minute; null: not yet. */
   readonly housekept_at: string | null;
+  /** Circuit breakers that are not closed, 100 at most. */
+  readonly breakers: readonly BreakerReport[];
 }
 
 export interface QueueStatus {
