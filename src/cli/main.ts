@@ -13,6 +13,7 @@ import { metricsCommand } from './commands/metrics.ts';
 import { planCommand } from './commands/plan.ts';
 import { runCommand } from './commands/run.ts';
 import { statusCommand } from './commands/status.ts';
+import { testCommand } from './commands/test.ts';
 import { validateCommand } from './commands/validate.ts';
 import { webhookCommand } from './commands/webhook.ts';
 
@@ -42,6 +43,7 @@ for (const command of [
   applyCommand(),
   runCommand(),
   statusCommand(),
+  testCommand(),
   explainCommand(),
   dlqCommand(),
   destinationsCommand(),

@@ -44,6 +44,20 @@ export class WrittenDocument {
     return this.#lines.at(sourceOffset(this.#source, scalar, scalar.value, offset));
   }
 
+  /** A value as JSON, with every number as it was written: 100.00 stays 100.00. */
+  json(path: Path): string {
+    const value = this.at(path);
+    if (Array.isArray(value)) return `[${value.map((_, i) => this.json([...path, i])).join(', ')}]`;
+    if (value !== null && typeof value === 'object') {
+      return `{${Object.keys(value)
+        .map((key) => `${JSON.stringify(key)}: ${this.json([...path, key])}`)
+        .join(', ')}}`;
+    }
+    const source = this.#places.get(pointerOf(path))?.scalar?.source ?? '';
+    if (typeof value === 'number' && /^-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?$/.test(source)) return source;
+    return typeof value === 'bigint' ? String(value) : (JSON.stringify(value) ?? 'null');
+  }
+
   /** The value as written, or undefined. */
   at(path: Path): unknown {
     let value: unknown = this.value;

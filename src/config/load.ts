@@ -15,6 +15,7 @@ import { readObservers, ruleAsWritten } from './observers.ts';
 import { Problems } from './problems.ts';
 import { readDatabase, readDirectDatabase, readSettings } from './settings.ts';
 import { readSources } from './sources.ts';
+import { standIn } from './stand-ins.ts';
 import { checkStructure } from './structure.ts';
 import { refuseStrayTemplates } from './templates.ts';
 import { reasonOf, resolveVariables } from './variables.ts';
@@ -26,6 +27,8 @@ export interface LoadOptions {
   readonly env?: Environment;
   /** Another database than the one of the file, which then need not even have its variables set. */
   readonly database?: string;
+  /** Variables and files that are not there stand for something harmless: for rules that will never send anything. */
+  readonly standIns?: true;
 }
 
 export interface ParseOptions extends LoadOptions {
@@ -76,7 +79,12 @@ function build(text: string, label: string, file: string | null, options: Omit<P
   refuseStrayTemplates(document, problems);
   const resolved = resolveVariables(
     document,
-    { env, readFile, skip: options.database === undefined ? [] : ['/database', '/direct_database'] },
+    {
+      env,
+      readFile,
+      skip: options.database === undefined ? [] : ['/database', '/direct_database'],
+      ...(options.standIns && { standIn }),
+    },
     problems,
   );
   checkStructure(document, resolved, problems);

@@ -20,6 +20,7 @@ export function placeName(path: readonly string[]): string {
     destinations: 'destination',
     observers: 'observer',
   };
+  if (section === 'tests' && path.length === 2) return `test ${Number(name) + 1}`;
   const kind = singular[section];
   if (kind !== undefined && path.length === 2) return `${kind} \`${name}\``;
   if (section === 'observers' && path.length === 4) return `action ${Number(index) + 1} of observer \`${name}\``;
@@ -128,7 +129,10 @@ function subject(path: readonly string[]): string {
   const last = path.at(-1);
   if (last === undefined) return 'the file';
   if (/^\d+$/.test(last) && path.length > 1) {
-    if (path.at(-2) === 'actions') return placeName(path);
+    if (path.at(-2) === 'actions' || path[0] === 'tests')
+      return path.length === 2 || path[0] !== 'tests'
+        ? placeName(path)
+        : `item ${Number(last) + 1} of \`${path.at(-2)}\``;
     return `item ${Number(last) + 1} of \`${path.at(-2)}\``;
   }
   return path.length === 2 ? placeName(path) : `\`${last}\``;

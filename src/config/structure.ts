@@ -3,26 +3,33 @@ import { childOf, type WrittenDocument } from './document.ts';
 import { pathOf, pointerOf } from './pointer.ts';
 import type { Problems } from './problems.ts';
 import { schema } from './schema.ts';
+import type { JsonSchema } from './schema-values.ts';
 import { misplacedKey, missingChoice, missingKey, namingRule, unknownKey, wrongValue } from './structure-messages.ts';
 import { nearest } from './suggestions.ts';
 import { unsupportedKeys } from './unsupported.ts';
 import type { Resolved } from './variables.ts';
 
-let compiled: ValidateFunction | undefined;
+const validators = new Map<JsonSchema, ValidateFunction>();
 
 /** Compiled on first use: it takes longer than reading a file. */
-function validator(): ValidateFunction {
-  if (compiled === undefined) {
-    const ajv = new Ajv({ allErrors: true, verbose: true, strictTypes: false, strictRequired: false });
-    ajv.addKeyword('errorMessage');
-    compiled = ajv.compile(schema);
-  }
+function validatorOf(format: JsonSchema): ValidateFunction {
+  const known = validators.get(format);
+  if (known !== undefined) return known;
+  const ajv = new Ajv({ allErrors: true, verbose: true, strictTypes: false, strictRequired: false });
+  ajv.addKeyword('errorMessage');
+  const compiled = ajv.compile(format);
+  validators.set(format, compiled);
   return compiled;
 }
 
 /** Holds the value against the JSON Schema. A number or boolean that came from a variable is turned into one on the way. */
-export function checkStructure(document: WrittenDocument, resolved: Resolved, problems: Problems): void {
-  const validate = validator();
+export function checkStructure(
+  document: WrittenDocument,
+  resolved: Resolved,
+  problems: Problems,
+  format: JsonSchema = schema,
+): void {
+  const validate = validatorOf(format);
   if (validate(resolved.value)) return;
   const converted = (validate.errors ?? []).filter((error) => convertVariable(resolved, error));
   if (converted.length > 0) validate(resolved.value);

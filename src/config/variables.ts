@@ -10,6 +10,8 @@ export interface VariableSources {
   readonly readFile: (path: string) => string;
   /** JSON pointers of values that nobody will use: their variables need not be set. */
   readonly skip: readonly string[];
+  /** For a variable or file that is not there, where nobody will connect to anything; absent: it is a problem. */
+  readonly standIn?: (name: string, path: Path, alone: boolean) => string;
 }
 
 /** One `${…}` that was replaced. */
@@ -48,7 +50,9 @@ export function resolveVariables(document: WrittenDocument, sources: VariableSou
         problems.add(document.characterPosition(path, offset), message, hint);
         problems.refuse(pointer);
       };
-      const result = substitute(value, sources, complain);
+      const { standIn } = sources;
+      const instead = (name: string, alone: boolean) => standIn?.(name, path, alone) ?? null;
+      const result = substitute(value, sources, complain, instead);
       if (result.found.length > 0) substitutions.set(pointer, result.found);
       return result.text;
     }
@@ -65,6 +69,7 @@ function substitute(
   written: string,
   sources: VariableSources,
   complain: Complain,
+  instead: (name: string, alone: boolean) => string | null,
 ): { text: string; found: Substitution[] } {
   const found: Substitution[] = [];
   let text = '';
@@ -84,7 +89,9 @@ function substitute(
       text += written.slice(at, end);
       at = end;
     } else if (written.startsWith('${', at)) {
-      const value = lookUp(written.slice(at, end), sources, (message, hint) => complain(at, message, hint));
+      const standIn = (name: string) => instead(name, at === 0 && end === written.length);
+      const say: Say = (message, hint) => complain(at, message, hint);
+      const value = lookUp(written.slice(at, end), sources, say, standIn);
       if (value !== null) found.push({ writtenStart: at, writtenEnd: end, start: text.length, ...value });
       text += value?.value ?? '';
       at = end;
@@ -104,9 +111,17 @@ function variableEnd(text: string, start: number): number {
 type Value = Pick<Substitution, 'value' | 'from'>;
 type Say = (message: string, hint: string | null) => void;
 
-function lookUp(placeholder: string, sources: VariableSources, complain: Say): Value | null {
+function lookUp(
+  placeholder: string,
+  sources: VariableSources,
+  complain: Say,
+  standIn: (name: string) => string | null,
+): Value | null {
   const file = /^\$\{file:([^{}]+)\}$/.exec(placeholder)?.[1];
-  if (file !== undefined) return fromFile(file, sources, complain);
+  if (file !== undefined) {
+    const instead = standIn(file);
+    return instead === null ? fromFile(file, sources, complain) : { value: instead, from: 'default' };
+  }
   const match = /^\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\}$/.exec(placeholder);
   const name = match?.[1];
   if (name === undefined) {
@@ -120,6 +135,8 @@ function lookUp(placeholder: string, sources: VariableSources, complain: Say): V
   if (typeof value === 'string' && value !== '') return { value, from: 'environment' };
   const fallback = match?.[2];
   if (fallback !== undefined) return { value: fallback, from: 'default' };
+  const instead = standIn(name);
+  if (instead !== null) return { value: instead, from: 'default' };
   complain(`variable ${name} is ${value === '' ? 'empty' : 'not set'}`, `set it, or give a default: \${${name}:-…}`);
   return null;
 }

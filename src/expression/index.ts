@@ -4,7 +4,7 @@ export { CompileError, type ValuePath } from './compile-error.ts';
 export { envelopeData, eventEnvelope } from './envelope.ts';
 export { unmaskAddress } from './escape.ts';
 export { type Explained, explainCondition, type ReadValue, type Verdict } from './explain.ts';
-export { changedColumns } from './json.ts';
+export { changedColumns, rawMembers } from './json.ts';
 export { toText } from './print.ts';
 export { type Fact, type Requirement, requirementsOf, type Subject } from './requirement.ts';
 export { createScope } from './scope.ts';

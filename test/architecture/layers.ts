@@ -23,6 +23,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'src/pipeline/deliver': stage,
   'src/pipeline/recover': stage,
   'src/pipeline/*.ts': ['src/domain'],
+  'src/rehearsal': ['src/domain', 'src/config', 'src/expression', 'src/actions', 'src/pipeline'],
   'src/telemetry': ['src/domain'],
   'src/engine.ts': ['src/domain', 'src/telemetry', 'src/pipeline', 'src/transport'],
   'src/http': ['src/domain', 'src/engine.ts', 'src/telemetry', 'src/transport'],

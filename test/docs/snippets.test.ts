@@ -1,14 +1,17 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { Ajv } from 'ajv';
 import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 import { parseConfig } from '../../src/config/index.ts';
+import { testSchema } from '../../src/config/rule-tests/schema.ts';
 import { ConfigError, formatProblem } from '../../src/domain/errors.ts';
 import { completed, variables } from './shop.ts';
 import { extractSnippets, pages, place, readPage, type Snippet, snippetsOf } from './snippets.ts';
 
 const all = pages.flatMap(snippetsOf);
-const special = ['refused', 'conditions', 'templates'];
+const special = ['refused', 'conditions', 'templates', 'tests'];
 const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
 const readFile = (path: string) => (path.endsWith('.pem') ? pem : (variables.BILLING_WEBHOOK_SECRET ?? ''));
@@ -55,9 +58,18 @@ describe('the other blocks', () => {
 
   it('have a language and words that mean something', () => {
     const known = ['yaml', 'json', 'cel', 'sh', 'sql', 'js', 'text'];
-    const words = /^(no-run|background|refused|conditions|templates|event|output|file=\S+)$/;
+    const words = /^(no-run|background|refused|conditions|templates|tests|event|output|file=\S+)$/;
     const unknown = all.filter((s) => !known.includes(s.language) || !s.words.every((word) => words.test(word)));
     expect(unknown.map((snippet) => `${place(snippet)}  ${snippet.language} ${snippet.words.join(' ')}`)).toEqual([]);
+  });
+});
+
+describe('tests of rules', () => {
+  const tests = all.filter(({ words }) => words.includes('tests'));
+  const validate = new Ajv({ strict: false }).compile(testSchema);
+  it.each(tests.map((snippet) => [place(snippet), snippet] as const))('%s fit their schema', (_, snippet) => {
+    validate(parse(snippet.text));
+    expect(validate.errors ?? []).toEqual([]);
   });
 });
 

@@ -7,6 +7,7 @@ import { readdirSync, readFileSync } from 'node:fs';
  *     yaml file=NAME     the same, and the commands below it find it under this name
  *     yaml refused       is refused with exactly the messages of the `text` block below it
  *     yaml conditions    a list of { when, fires } on the page's sample event
+ *     yaml tests         tests of rules, as `pg-observers test` reads them
  *     yaml templates     a list of { template, becomes, in } on the page's sample event
  *     json               parses
  *     json event         the page's sample event, for `cel`, `conditions` and `templates`
