@@ -1,4 +1,5 @@
 import { redactUrl } from '../actions/redaction.ts';
+import { withoutCredentials } from '../config/fingerprint.ts';
 import { formatDuration } from '../config/units.ts';
 import { formatPattern } from '../domain/outcome-pattern.ts';
 import { verdicts } from '../domain/outcome-policy.ts';
@@ -98,7 +99,10 @@ export function reportOf(name: string, { config, held, queue, oldestDue }: Facts
 function addressOf(destination: Destination): string | null {
   switch (destination.kind) {
     case 'webhook':
-      return redactUrl(new URL(destination.url));
+      // One with parts that come from events need not be a URL as it stands.
+      return destination.urlTemplate === null
+        ? redactUrl(new URL(destination.url))
+        : withoutCredentials(destination.url);
     case 'email': {
       const { protocol, host } = new URL(destination.smtp);
       return `${protocol}//${host}`;

@@ -8,31 +8,31 @@ export interface LastAttempt {
   readonly error_message: string | null;
 }
 
-/** When the first of what waits is due, by destination; those without anything are left out. An index look each, and one for each of up to 1,000 tenants. */
+/**
+ * When the first of what waits is due, by destination; those without anything are left out. A descent of an index for each
+ * destination and tenant, however much waits.
+ */
 export async function readOldestDue(
   pool: pg.Pool,
   destinations: readonly string[],
 ): Promise<ReadonlyMap<string, string>> {
   const { rows } = await pool.query<{ destination: string; due_at: string }>(
-    `select n.destination, o.due_at from unnest($1::text[]) as n(destination) cross join lateral (
-       with recursive walk as (
-         (select d.tenant, d.due_at, 1 as n from observers.deliveries d
-          where d.state = 'ready' and d.tenant is not null and d.destination = n.destination order by d.tenant, d.due_at limit 1)
-         union all
-         select next.tenant, next.due_at, w.n + 1 from walk w cross join lateral (
-           select d.tenant, d.due_at from observers.deliveries d
-           where d.state = 'ready' and d.destination = n.destination and d.tenant > w.tenant order by d.tenant, d.due_at limit 1
-         ) next
-         where w.n < 1000
-       )
-       select min(due_at) as due_at from (
-         (select d.due_at from observers.deliveries d
-          where d.state = 'ready' and d.tenant is null and d.destination = n.destination order by d.due_at limit 1)
-         union all
-         select due_at from walk
-       ) first
-     ) o
-     where o.due_at is not null`,
+    `select n.destination, min(o.due_at) as due_at from unnest($1::text[]) as n(destination) cross join lateral (
+       (select d.due_at from observers.deliveries d
+        where d.state = 'ready' and d.destination = n.destination and d.tenant is null order by d.due_at limit 1)
+       union all
+       (with recursive first (tenant, due_at) as (
+          (select d.tenant, d.due_at from observers.deliveries d
+           where d.state = 'ready' and d.destination = n.destination and d.tenant is not null order by d.tenant, d.due_at limit 1)
+          union all
+          select later.tenant, later.due_at from first f cross join lateral (
+            select d.tenant, d.due_at from observers.deliveries d
+            where d.state = 'ready' and d.destination = n.destination and d.tenant is not null and d.tenant > f.tenant
+            order by d.tenant, d.due_at limit 1
+          ) later
+        )
+        select f.due_at from first f)
+     ) o group by 1`,
     [destinations],
   );
   return new Map(rows.map(({ destination, due_at }) => [destination, due_at]));
