@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { existsSync, readdirSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { Ajv } from 'ajv';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
@@ -14,7 +14,17 @@ const all = pages.flatMap(snippetsOf);
 const special = ['refused', 'conditions', 'templates', 'tests'];
 const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
-const readFile = (path: string) => (path.endsWith('.pem') ? pem : (variables.BILLING_WEBHOOK_SECRET ?? ''));
+/** Certificates and their key, by the names that the pages use. */
+const certificates: Readonly<Record<string, string>> = {
+  'ca.pem': 'authority.crt',
+  'client.pem': 'client.crt',
+  'client.key': 'client.key',
+};
+const readFile = (path: string) => {
+  const certificate = certificates[basename(path)];
+  if (certificate !== undefined) return readFileSync(new URL(`../actions/tls/${certificate}`, import.meta.url), 'utf8');
+  return path.endsWith('.pem') ? pem : (variables.BILLING_WEBHOOK_SECRET ?? '');
+};
 const options = { env: variables, readFile };
 
 describe('configurations', () => {
@@ -57,7 +67,7 @@ describe('the other blocks', () => {
   });
 
   it('have a language and words that mean something', () => {
-    const known = ['yaml', 'json', 'cel', 'sh', 'sql', 'js', 'text'];
+    const known = ['yaml', 'json', 'cel', 'sh', 'sql', 'js', 'python', 'text'];
     const words = /^(no-run|background|refused|conditions|templates|tests|event|output|file=\S+)$/;
     const unknown = all.filter((s) => !known.includes(s.language) || !s.words.every((word) => words.test(word)));
     expect(unknown.map((snippet) => `${place(snippet)}  ${snippet.language} ${snippet.words.join(' ')}`)).toEqual([]);

@@ -15,6 +15,7 @@ import { readdirSync, readFileSync } from 'node:fs';
  *     sh, sql            runs, in the order of the page, on a database of its own
  *     sh background      goes on running till the end of the page
  *     js, js file=NAME   runs, or is a program that a test starts
+ *     python             functions that a test calls
  *     … no-run           is only looked at by people
  */
 export interface Snippet {

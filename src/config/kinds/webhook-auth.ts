@@ -130,9 +130,8 @@ function checkKey(field: Field, { key, passphrase }: TlsOptions, leaf: X509Certi
   try {
     const parsed = createPrivateKey({ key, ...(passphrase !== null && { passphrase }) });
     if (leaf !== null && !leaf.checkPrivateKey(parsed)) field.refuse('`key` does not belong to `cert`');
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : '';
-    if (code === 'ERR_MISSING_PASSPHRASE') field.refuse('`key` is encrypted', 'write its `passphrase`');
+  } catch {
+    if (passphrase === null && key.includes('ENCRYPTED')) field.refuse('`key` is encrypted', 'write its `passphrase`');
     else if (passphrase !== null) field.refuse('`key` can’t be read with this passphrase');
     else field.refuse('`key` is not a private key in PEM', pemHint);
   }
