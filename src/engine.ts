@@ -27,6 +27,7 @@ import { inTime, Lifeline } from './transport/postgres/lifeline.ts';
 import { requireMigrations } from './transport/postgres/migrations.ts';
 import { openNotificationLog } from './transport/postgres/notification-log.ts';
 import { isRouted, openRoutingSession } from './transport/postgres/routing-session.ts';
+import { openStatements } from './transport/postgres/statements.ts';
 import { type DatabaseStatus, readDatabaseStatus, readRoutingLag } from './transport/postgres/status.ts';
 import { WakeUpCalls } from './transport/postgres/wake-up-calls.ts';
 import { Wires } from './transport/postgres/wires.ts';
@@ -121,6 +122,12 @@ export class Engine {
       // So that `status` says so at once; those of single tenants go along with the next heartbeat.
       onBreaker: () => this.#membership.beatSoon(),
       readHolds: () => readHolds(this.#pools.durable),
+      openDatabase: (url, connections) =>
+        openStatements(url ?? this.#pools.directUrl, {
+          connections,
+          instance: () => this.#membership.id,
+          ...(url === null && { wires: this.#wires }),
+        }),
       onHandedBack: () => this.#wakeUpCalls.leave('deliveries'),
     });
     this.#router = new Router({

@@ -7,7 +7,15 @@
  * await engine.start();
  * ```
  */
-export { type ConfigInput, defineConfig, loadConfig, parseConfig } from './config/index.ts';
+export { type ConfigInput, defineConfig, loadConfig, loadModules, parseConfig } from './config/index.ts';
+export type {
+  CustomAction,
+  CustomAttempt,
+  CustomContext,
+  CustomDestination,
+  CustomOutcome,
+  CustomTools,
+} from './domain/custom-action.ts';
 export { ConfigError, type ConfigProblem, UserError } from './domain/errors.ts';
 export type { EventRecord } from './domain/event.ts';
 export type { Config } from './domain/rules.ts';

@@ -1,6 +1,8 @@
 import type { Scope } from '../domain/expression.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Action, Destination } from '../domain/rules.ts';
+import type { SqlDatabase } from '../domain/sql.ts';
+import type { ActionLogged } from '../domain/telemetry.ts';
 import type { TraceHeaders } from '../domain/trace.ts';
 import type { Deadline } from './deadline.ts';
 
@@ -14,7 +16,19 @@ import type { Deadline } from './deadline.ts';
 export interface ActionType<D extends Destination = Destination, A extends Action = Action, Request = unknown> {
   readonly kind: D['kind'];
   /** Opens what the destination needs (a connection pool, say) without connecting yet: an endpoint may be away at start. */
-  open(destination: D): DestinationClient<A, Request>;
+  open(destination: D, services: ActionServices): DestinationClient<A, Request>;
+}
+
+/** What the program does for actions that can't do it themselves. */
+export interface ActionServices {
+  /** Writes to the process's log, without the secrets of the rules. Never throws. */
+  log(entry: Omit<ActionLogged, 'type'>): void;
+  /**
+   * Opens a database without connecting to it.
+   * @param url postgres:// URL; null: the observed one, where settlements can commit with a statement
+   * @param connections at most, at the same time
+   */
+  openDatabase(url: string | null, connections: number): SqlDatabase;
 }
 
 export interface DestinationClient<A extends Action = Action, Request = unknown> {
@@ -65,4 +79,10 @@ export interface AttemptContext {
   readonly trace?: TraceHeaders | null;
   /** The note of the request's `NoteKey`; undefined or null when there is none. */
   readonly note?: unknown;
+  /**
+   * The settlement of this attempt as delivered, for an effect in the observed database that commits together with it.
+   * Whoever has taken it, and committed, answers `delivered`; then nothing settles the delivery again.
+   * @param excerpt of what the receiver said
+   */
+  readonly settlement?: (excerpt: string) => unknown;
 }

@@ -1,7 +1,7 @@
 import { builtInOutcomes } from '../domain/outcome-policy.ts';
 import type { Action, Destination, DestinationKind, WebhookDestination } from '../domain/rules.ts';
 import { type Delivery, readTimeout } from './delivery.ts';
-import { literalDestination } from './destinations.ts';
+import { builtInDestination, literalDestination } from './destinations.ts';
 import type { Field } from './field.ts';
 import { kindNames, kinds } from './kinds/index.ts';
 import { readOutcomes } from './outcomes.ts';
@@ -54,6 +54,7 @@ function readAction(field: Field, kind: DestinationKind, name: string, destinati
 function findDestination(field: Field, kind: DestinationKind, destinations: Destinations): Destination | null {
   const name = field.text();
   if (name === undefined) return null;
+  if (kinds[kind].destinationSchema === null) return findBuiltIn(field, kind, destinations);
   if (kind === 'webhook' && /:\/\/|\$\{\{/.test(name)) return findLiteral(field, destinations);
   const declared = destinations.declared.get(name);
   const found = destinations.all.get(name);
@@ -74,6 +75,17 @@ function findDestination(field: Field, kind: DestinationKind, destinations: Dest
     field.refuse(`there is no destination ${field.shown}`, nearest ?? (kind === 'webhook' ? 'or write a URL' : null));
   }
   return null;
+}
+
+function findBuiltIn(field: Field, kind: DestinationKind, destinations: Destinations): Destination | null {
+  const found = destinations.all.get(kind) ?? builtInDestination(kind, field, destinations.defaults);
+  if (found.kind !== kind) {
+    const hint = 'rename that one: it is built in';
+    field.refuseKey(`destination \`${kind}\` of this file is of kind ${found.kind}, not ${kind}`, hint);
+    return null;
+  }
+  destinations.all.set(kind, found);
+  return found;
 }
 
 function findLiteral(field: Field, destinations: Destinations): WebhookDestination | null {

@@ -1,10 +1,10 @@
 import type { UrlTemplate } from '../domain/expression.ts';
 import { builtInOutcomes } from '../domain/outcome-policy.ts';
-import type { Destination, WebhookDestination } from '../domain/rules.ts';
+import type { Destination, DestinationKind, WebhookDestination } from '../domain/rules.ts';
 import { type Delivery, readDelivery } from './delivery.ts';
 import type { Field } from './field.ts';
 import { shortHash, withoutCredentials } from './fingerprint.ts';
-import { kindNames, kinds } from './kinds/index.ts';
+import { declaredKinds, kinds } from './kinds/index.ts';
 import { plainWebhook } from './kinds/webhook.ts';
 import { parseUrl } from './urls.ts';
 
@@ -18,7 +18,7 @@ export function readDestinations(fields: Field, defaults: Delivery): Map<string,
 }
 
 function readDestination(name: string, field: Field, defaults: Delivery): Destination | null {
-  const kind = kindNames.find((candidate) => field.get(candidate).present) ?? null;
+  const kind = declaredKinds.find((candidate) => field.get(candidate).present) ?? null;
   const delivery = readDelivery(field, defaults, kind);
   if (kind === null) return null;
   const addresses = field.get('addresses');
@@ -30,7 +30,19 @@ function readDestination(name: string, field: Field, defaults: Delivery): Destin
     position: field.keyPosition,
     ...delivery,
     outcomes: builtInOutcomes(kind).with(delivery.outcomes),
-    ...kinds[kind].readDestination(field.get(kind)),
+    concurrency: field.get('concurrency').number() ?? kinds[kind].concurrency ?? delivery.concurrency,
+    ...kinds[kind].readDestination(field.get(kind), field),
+  });
+}
+
+/** The one of its kind, which no file declares: it is treated as `defaults` say. */
+export function builtInDestination(kind: DestinationKind, field: Field, defaults: Delivery): Destination {
+  return Object.freeze({
+    name: kind,
+    position: field.position,
+    ...defaults,
+    outcomes: builtInOutcomes(kind).with(defaults.outcomes),
+    ...kinds[kind].readDestination(field, field),
   });
 }
 

@@ -1,9 +1,11 @@
 import type { CompiledExpression, Template, TemplateMode, UrlTemplate } from '../domain/expression.ts';
 import type { OnDead } from '../domain/rules.ts';
+import type { StatementTemplate } from '../domain/sql.ts';
 import {
   CompileError,
   compileCondition,
   compileExpression,
+  compileStatement,
   compileTemplate,
   compileTree,
   compileUrl,
@@ -42,6 +44,12 @@ export function readTemplate(field: Field, mode: TemplateMode): Template | null 
 export function readUrlTemplate(field: Field): UrlTemplate | null {
   const text = field.text();
   return text === undefined ? null : compiled(field, () => compileUrl(text));
+}
+
+/** SQL, with parameters where its expressions stand. */
+export function readStatement(field: Field): StatementTemplate | null {
+  const text = field.text();
+  return text === undefined ? null : compiled(field, () => compileStatement(text));
 }
 
 function compiled<T>(field: Field, compile: () => T): T | null {

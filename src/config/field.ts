@@ -10,6 +10,10 @@ export interface Draft {
   readonly document: WrittenDocument;
   readonly resolved: Resolved;
   readonly problems: Problems;
+  /** Where relative paths start. */
+  readonly directory: string;
+  /** @throws Error when there is no such file; a relative path starts at `directory` */
+  readonly readFile: (path: string) => string;
   /** Values to hide in logs; grows while the file is read. */
   readonly secrets: Set<string>;
 }

@@ -32,6 +32,7 @@ const secretKeys: ReadonlySet<string> = new Set([
   'key',
   'passphrase',
   'private_key',
+  'with',
 ]);
 
 /** A destination as written, without what is secret in it. */

@@ -9,4 +9,5 @@ export type {
   SourceInput,
 } from './input.ts';
 export { defineConfig, type LoadOptions, loadConfig, type ParseOptions, parseConfig } from './load.ts';
+export { loadModules } from './modules.ts';
 export { durationHint, formatDuration, parseDuration, parseRate, rateHint } from './units.ts';

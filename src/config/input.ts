@@ -127,7 +127,13 @@ export interface CircuitBreakerInput {
 }
 
 export type DestinationInput = DeliveryInput &
-  ({ readonly webhook: WebhookInput } | { readonly email: EmailInput } | { readonly slack: SlackInput });
+  (
+    | { readonly webhook: WebhookInput }
+    | { readonly email: EmailInput }
+    | { readonly slack: SlackInput }
+    | { readonly sql: SqlInput }
+    | { readonly module: string; readonly with?: unknown }
+  );
 
 export type SlackInput =
   | {
@@ -140,6 +146,13 @@ export type SlackInput =
       /** URL of an incoming webhook. */
       readonly webhook_url: string;
     };
+
+export interface SqlInput {
+  /** postgres:// URL. Default: the observed database, where a statement commits together with its settlement. */
+  readonly database?: string;
+  /** Role that its statements run as. Default: the one that logs in. */
+  readonly role?: string;
+}
 
 export interface ObserverInput {
   /** Name of a source. */
@@ -160,7 +173,13 @@ export interface OrderingInput {
   readonly on_dead?: 'skip' | 'block';
 }
 
-export type ActionInput = WebhookActionInput | EmailActionInput | SlackActionInput;
+export type ActionInput =
+  | WebhookActionInput
+  | EmailActionInput
+  | SlackActionInput
+  | SqlActionInput
+  | ModuleActionInput
+  | LogActionInput;
 
 interface ActionCommonInput {
   /** Unique within the observer. Default: kind and position, `webhook-1`. */
@@ -210,6 +229,29 @@ export interface SlackActionInput extends ActionCommonInput {
   readonly update_key?: string;
 }
 
+export interface SqlActionInput extends ActionCommonInput {
+  /** Name of a sql destination. */
+  readonly sql: string;
+  /** One statement. Each `${{ }}` becomes a parameter. */
+  readonly statement: string;
+}
+
+export interface ModuleActionInput extends ActionCommonInput {
+  /** Name of a module destination. */
+  readonly module: string;
+  /** What the module gets. Default: the event envelope. */
+  readonly input?: unknown;
+}
+
+export interface LogActionInput extends ActionCommonInput {
+  /** A line for the process's own log. */
+  readonly log: string;
+  /** Default: info. */
+  readonly level?: 'debug' | 'info' | 'warn' | 'error';
+  /** Further members of the line. */
+  readonly fields?: Readonly<Record<string, unknown>>;
+}
+
 /** The program itself. Each also by environment variable (PG_OBSERVERS_LISTEN, …), which wins. */
 export interface SettingsInput {
   /** `host:port` of the HTTP server, or `off`. Default: 127.0.0.1:7420. */
@@ -228,6 +270,8 @@ export interface SettingsInput {
   };
   /** Kept in the database too, so that a clone of it does not act as the original. */
   readonly environment?: string;
+  /** How many sql actions may follow from one another, 1 to 100. Default: 8. */
+  readonly max_depth?: number;
   /** Which attempts the history keeps. Default: all. */
   readonly attempts?: 'all' | 'failures' | 'none';
   /** What one tenant may have of everything, and `overrides` for single tenants by name. Default: no bounds. */

@@ -11,6 +11,7 @@ import { type Draft, Field } from './field.ts';
 import { fingerprint, withoutSecrets } from './fingerprint.ts';
 import { FrozenMap } from './frozen-map.ts';
 import { type ConfigInput, serialize } from './input.ts';
+import { loadModules } from './modules.ts';
 import { readObservers, ruleAsWritten } from './observers.ts';
 import { Problems } from './problems.ts';
 import { readDatabase, readDirectDatabase, readSettings } from './settings.ts';
@@ -44,7 +45,7 @@ export interface ParseOptions extends LoadOptions {
  * @throws UserError when the file can't be read
  */
 export async function loadConfig(file: string, options: LoadOptions = {}): Promise<Config> {
-  return parseConfig(await readText(file), { ...options, file });
+  return loadModules(parseConfig(await readText(file), { ...options, file }));
 }
 
 async function readText(file: string): Promise<string> {
@@ -89,7 +90,12 @@ function build(text: string, label: string, file: string | null, options: Omit<P
   );
   checkStructure(document, resolved, problems);
   const secrets = new Set<string>();
-  const config = compile(Field.root({ document, resolved, problems, secrets }), file, env, options.database);
+  const config = compile(
+    Field.root({ document, resolved, problems, secrets, directory: dirname(label), readFile }),
+    file,
+    env,
+    options.database,
+  );
   problems.throwIfAny();
   return config;
 }

@@ -1,6 +1,7 @@
 import {
   formatPattern,
   isClass,
+  kindOfName,
   knownNames,
   networkNames,
   type OutcomePattern,
@@ -55,13 +56,19 @@ type Problem = readonly [message: string, hint: string | null];
 
 const protocolNames: Readonly<Record<Protocol, string>> = { http: 'an HTTP receiver', smtp: 'a mail server' };
 
+const kindNamesInWords: Readonly<Record<string, string>> = { slack: 'Slack', sql: 'a database', module: 'a module' };
+
 /** Of a protocol that this destination doesn't speak: it would never happen. */
 function outOfPlace(pattern: OutcomePattern, kind: DestinationKind | null): Problem | null {
   const protocol = protocolOf(pattern);
-  if (kind === null || protocol === null) return null;
-  const isSlackCode = pattern.kind === 'name' && pattern.name.startsWith('slack_');
-  if (isSlackCode && kind !== 'slack')
-    return [`is an answer of Slack, and this is a destination of kind ${kind}`, 'remove it'];
+  const only = kindOfName(pattern);
+  if (kind === null) return null;
+  if (only !== null && only !== kind)
+    return [
+      `is an answer of ${kindNamesInWords[only] ?? only}, and this is a destination of kind ${kind}`,
+      'remove it',
+    ];
+  if (protocol === null) return null;
   if (builtInOutcomes(kind).protocol === protocol) return null;
   return [`is an answer of ${protocolNames[protocol]}, and this is a destination of kind ${kind}`, 'remove it'];
 }

@@ -1,4 +1,4 @@
-import { type Kind, kindNames, kinds } from './kinds/index.ts';
+import { declaredKinds, type Kind, kindNames, kinds } from './kinds/index.ts';
 import { duration, type JsonSchema, record, text, whole } from './schema-values.ts';
 
 /** How deliveries go: the keys that destinations, `defaults` and actions share. What a kind adds stands in kinds/. */
@@ -118,17 +118,22 @@ export const delivery: JsonSchema = {
   addresses: { $ref: '#/definitions/addresses' },
 };
 
-const listed = new Intl.ListFormat('en-GB').format(kindNames.map((name) => `\`${name}\``));
-const oneKind = kindNames.map((name) => ({ required: [name] }));
-
-function ofEachKind(schemaOf: (kind: Kind) => JsonSchema): JsonSchema {
-  return Object.fromEntries(kindNames.map((name) => [name, schemaOf(kinds[name])]));
-}
+const listed = (names: readonly string[]) => new Intl.ListFormat('en-GB').format(names.map((name) => `\`${name}\``));
+const oneOf = (names: readonly string[]) => names.map((name) => ({ required: [name] }));
 
 export const destinationDefinition: JsonSchema = record(
-  `Somewhere deliveries go: exactly one of ${listed}, and how it wants to be treated.`,
-  { ...ofEachKind(({ destinationSchema }) => destinationSchema), ...delivery },
-  { oneOf: oneKind },
+  `Somewhere deliveries go: exactly one of ${listed(declaredKinds)}, and how it wants to be treated.`,
+  {
+    ...Object.fromEntries(declaredKinds.map((name) => [name, kinds[name].destinationSchema])),
+    ...Object.assign({}, ...declaredKinds.map((name) => kinds[name].destinationKeys)),
+    ...delivery,
+  },
+  {
+    oneOf: oneOf(declaredKinds),
+    dependencies: Object.fromEntries(
+      declaredKinds.flatMap((name) => Object.keys(kinds[name].destinationKeys ?? {}).map((key) => [key, [name]])),
+    ),
+  },
 );
 
 /** Keys that are wrong unless the action is of this kind. */
@@ -143,9 +148,9 @@ function only({ kind, actionKeys, actionRules }: Kind): JsonSchema {
 }
 
 export const actionDefinition: JsonSchema = record(
-  `What to do: exactly one of ${listed}, naming a destination of that kind.`,
+  `What to do: exactly one of ${listed(kindNames)}, naming a destination of that kind.`,
   {
-    ...ofEachKind(({ reference }) => reference),
+    ...Object.fromEntries(kindNames.map((name) => [name, kinds[name].reference])),
     name: text(
       'Unique within the observer. Default: kind and position, `webhook-1`. Receivers drop repeats by it: keep it stable.',
       {
@@ -159,7 +164,7 @@ export const actionDefinition: JsonSchema = record(
     ...Object.assign({}, ...kindNames.map((name) => kinds[name].actionKeys)),
   },
   {
-    oneOf: oneKind,
+    oneOf: oneOf(kindNames),
     allOf: kindNames.map((name) => only(kinds[name])),
   },
 );

@@ -17,6 +17,7 @@ import {
   rateDefinition,
   record,
   text,
+  whole,
 } from './schema-values.ts';
 
 /**
@@ -170,6 +171,12 @@ const settings = record('The program itself. Each also by environment variable (
       },
     },
     { required: ['endpoint'] },
+  ),
+  max_depth: whole(
+    'How many `sql` actions may follow from one another, each by the events of the one before; then the next one is a dead letter (`loop`).',
+    1,
+    100,
+    { default: 8 },
   ),
   attempts: { description: 'Which attempts the history keeps.', enum: ['all', 'failures', 'none'], default: 'all' },
   tenants: record('What one tenant may have of everything. Default: no bounds.', {

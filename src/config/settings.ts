@@ -31,6 +31,7 @@ export function readSettings(field: Field, env: Environment): Settings {
     }),
     environment: readEnvironment(setting('environment')),
     opentelemetry: readTracing(setting),
+    maxDepth: readMaxDepth(setting('max_depth')),
     attempts: readAttempts(setting('attempts')),
     tenants: readTenants(setting),
   });
@@ -109,6 +110,17 @@ function readEnvironment(field: Field): string | null {
   if (text === null || /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$/.test(text)) return text;
   field.refuse(`\`${field.label}\` is not a name`, 'letters, digits, `_`, `-` and `.`, at most 63');
   return null;
+}
+
+const deepest = 100;
+
+/** From the environment it is text. */
+function readMaxDepth(field: Field): number {
+  if (!field.present) return 8;
+  const depth = field.number() ?? Number(field.text());
+  if (Number.isInteger(depth) && depth >= 1 && depth <= deepest) return depth;
+  field.refuse(`\`${field.label}\` must be a whole number from 1 to ${deepest}`);
+  return 8;
 }
 
 const choices = ['all', 'failures', 'none'] as const;

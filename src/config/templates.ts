@@ -8,8 +8,9 @@ const evaluated: ReadonlySet<string> = new Set([
   // A literal URL.
   'webhook',
   ...kindNames.flatMap((name) => {
-    const { actionKeys, literalKeys = [] }: Kind = kinds[name];
-    return Object.keys(actionKeys).filter((key) => !literalKeys.includes(key));
+    const { actionKeys, literalKeys = [], destinationSchema }: Kind = kinds[name];
+    const keys = Object.keys(actionKeys).filter((key) => !literalKeys.includes(key));
+    return destinationSchema === null ? [name, ...keys] : keys;
   }),
 ]);
 

@@ -9,12 +9,9 @@ export const unsupportedKeys: ReadonlySet<string> = new Set([
   'digest',
   'ingest',
   'jetstream',
-  'log',
   'lookup',
   'mode',
-  'module',
   'nats',
   'proxy',
   'redis',
-  'sql',
 ]);

@@ -6,6 +6,18 @@ import type { EventRecord } from './event.ts';
  */
 export interface Scope {
   readonly record: EventRecord;
+  /** Only in actions: a condition is evaluated before there is a delivery. */
+  readonly delivery?: DeliveryFacts | undefined;
+}
+
+/** What an action can see of its delivery: the same for every attempt and replay. */
+export interface DeliveryFacts {
+  /** The id a receiver sees, as `webhook-id`. */
+  readonly id: string;
+  readonly observer: string;
+  readonly action: string;
+  /** Of a dead letter: somebody asked for it. Nothing that a template sees. */
+  readonly replay: boolean;
 }
 
 export interface CompiledExpression {

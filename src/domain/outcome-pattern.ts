@@ -45,6 +45,8 @@ const status = /^(?:(http|smtp)_)?(?:([1-9])xx|([1-9]\d\d)(?:-([1-9]\d\d))?)$/;
 /** RFC 3463; `5.7.x`: all of a subject. */
 const enhanced = /^[245]\.\d{1,3}\.(\d{1,3}|x)$/;
 const slackCode = /^slack_[a-z0-9][a-z0-9_]{0,63}$/;
+/** `sql_23505`; `sql_23`: all of a class. And what a module calls its failures. */
+const ofOneKind = /^(?:sql_[0-9a-z]{2}(?:[0-9a-z]{3})?|module_[a-z0-9_]{1,63})$/;
 
 /** null when it is none. */
 export function parsePattern(text: string): OutcomePattern | null {
@@ -56,8 +58,13 @@ export function parsePattern(text: string): OutcomePattern | null {
       ? null
       : { kind: 'status', protocol: (protocol as Protocol | undefined) ?? null, from: first, to: last };
   }
-  const isName = enhanced.test(text) || slackCode.test(text) || knownNames.includes(text);
+  const isName = enhanced.test(text) || slackCode.test(text) || ofOneKind.test(text) || knownNames.includes(text);
   return isName ? { kind: 'name', name: text } : null;
+}
+
+/** The kind of destination whose outcomes alone bear such a name; null: any. */
+export function kindOfName(pattern: OutcomePattern): string | null {
+  return pattern.kind === 'name' ? (/^(slack|sql|module)_/.exec(pattern.name)?.[1] ?? null) : null;
 }
 
 /** The protocol whose outcomes alone it can name; null: any. */

@@ -128,10 +128,14 @@ const slack: Table = {
  */
 const smtp: Table = { success: '2xx', retry: '4xx 503 auth network', reject: '5xx', disable: '' };
 
+/** A module says itself what it means; a status of its receiver is for the history. */
+const module: Table = { success: '2xx', retry: 'network module_retry', reject: 'module_rejected', disable: '' };
+
 const builtIn: Readonly<Record<string, OutcomePolicy>> = {
   webhook: policyOf('http', http),
   slack: policyOf('http', slack),
   email: policyOf('smtp', smtp),
+  module: policyOf(null, module),
 };
 const others = policyOf(null, { success: '', retry: 'network', reject: '', disable: '' });
 

@@ -42,6 +42,7 @@ export interface Failure {
  * - `exhausted`: the last permitted attempt failed, or `max_age` is over
  * - `rejected`: the receiver refused for good (e.g. HTTP 400)
  * - `engine_fault`: a condition or template could not be evaluated
+ * - `loop`: `sql` actions that cause one another's events had gone round too often
  * - `rule_removed`: the observer, action or destination is no longer in the file
  */
-export type DeadLetterReason = 'exhausted' | 'rejected' | 'engine_fault' | 'rule_removed';
+export type DeadLetterReason = 'exhausted' | 'rejected' | 'engine_fault' | 'loop' | 'rule_removed';

@@ -1,7 +1,10 @@
+import type { ModuleReference } from './custom-action.ts';
 import type { Operation } from './event.ts';
 import type { CompiledExpression, Template, UrlTemplate } from './expression.ts';
 import type { OutcomePolicy } from './outcome-policy.ts';
 import type { RetryPolicy } from './retry.ts';
+import type { StatementTemplate } from './sql.ts';
+import type { LogLevel } from './telemetry.ts';
 import type { AddressPolicy, OAuth2Client, Parameter, TlsOptions, WebhookFormat, WebhookMethod } from './webhook.ts';
 
 /** Where something stands in the file, for messages: 1-based. */
@@ -176,7 +179,33 @@ export interface SlackDestination extends DestinationCommon {
     | { readonly kind: 'incoming'; readonly webhookUrl: string };
 }
 
-export type Destination = WebhookDestination | EmailDestination | SlackDestination;
+/** The process's own log: there is one, and nobody declares it. */
+export interface LogDestination extends DestinationCommon {
+  readonly kind: 'log';
+}
+
+export interface SqlDestination extends DestinationCommon {
+  readonly kind: 'sql';
+  /** postgres:// URL; null: the observed database, where a statement commits together with its settlement. */
+  readonly database: string | null;
+  /** The role its statements run as; null: the one that logs in. */
+  readonly role: string | null;
+}
+
+export interface ModuleDestination extends DestinationCommon {
+  readonly kind: 'module';
+  readonly module: ModuleReference;
+  /** Options for the module; may hold secrets. */
+  readonly with: unknown;
+}
+
+export type Destination =
+  | WebhookDestination
+  | EmailDestination
+  | SlackDestination
+  | LogDestination
+  | SqlDestination
+  | ModuleDestination;
 export type DestinationKind = Destination['kind'];
 
 interface ActionCommon {
@@ -267,7 +296,25 @@ export interface SlackAction extends ActionCommon {
   readonly replyBroadcast: boolean;
 }
 
-export type Action = WebhookAction | EmailAction | SlackAction;
+export interface LogAction extends ActionCommon {
+  readonly kind: 'log';
+  readonly level: LogLevel;
+  readonly message: Template;
+  readonly fields: Template | null;
+}
+
+export interface SqlAction extends ActionCommon {
+  readonly kind: 'sql';
+  readonly statement: StatementTemplate;
+}
+
+export interface ModuleAction extends ActionCommon {
+  readonly kind: 'module';
+  /** null: the event envelope. */
+  readonly input: Template | null;
+}
+
+export type Action = WebhookAction | EmailAction | SlackAction | LogAction | SqlAction | ModuleAction;
 
 export type OnDead = 'skip' | 'block';
 
@@ -307,6 +354,8 @@ export interface Settings {
   readonly environment: string | null;
   /** Where spans go; null: nowhere. */
   readonly opentelemetry: TracingSettings | null;
+  /** How many `sql` actions may follow from one another, each by the events of the one before. */
+  readonly maxDepth: number;
   /** Which attempts the history keeps. */
   readonly attempts: 'all' | 'failures' | 'none';
   readonly tenants: TenantQuotas;

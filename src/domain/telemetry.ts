@@ -31,6 +31,7 @@ export type TelemetryEvent =
   | EventsRouted
   | { readonly type: 'decide.fault'; readonly event: EventRecord; readonly observer: string; readonly message: string }
   | AttemptFinished
+  | ActionLogged
   /** The table refused an outcome for another reason than being away: a dead letter that could not be stored, say. */
   | {
       readonly type: 'settlement.refused';
@@ -63,6 +64,22 @@ export interface BreakerChanged {
   readonly state: 'open' | 'half-open' | 'closed';
   /** Only for `open`. */
   readonly openForMs: number | null;
+}
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+/** What a `log` action, or a custom one, has to say. Without secrets of the rules. */
+export interface ActionLogged {
+  readonly type: 'action.logged';
+  readonly level: LogLevel;
+  readonly message: string;
+  /** The rules' own, besides what says where it comes from. */
+  readonly fields: Readonly<Record<string, unknown>> | null;
+  readonly destination: string;
+  readonly observer: string | null;
+  readonly action: string | null;
+  /** null when it is not about an event. */
+  readonly event: EventRecord | null;
 }
 
 export interface EventsRouted {

@@ -8,10 +8,10 @@ import {
 import { type CompiledExpression, ExpressionError, type Scope } from '../domain/expression.ts';
 import { type StepBudget, settleEvaluation } from './absent.ts';
 import { CompileError, didYouMean } from './compile-error.ts';
-import { environment, eventFields, variables } from './environment.ts';
+import { deliveryFields, environment, eventFields, variables } from './environment.ts';
 import { type QuickTest, quickTest } from './quick-test.ts';
 import { type EventScope, eventScope } from './scope.ts';
-import { settleSyntax } from './syntax.ts';
+import { settleSyntax, visits } from './syntax.ts';
 
 /** Characters of one expression. */
 export const longestSource = 4096;
@@ -64,7 +64,7 @@ export class Expression implements CompiledExpression {
  * @throws CompileError
  */
 export function compileExpression(source: string): CompiledExpression {
-  return compile(source);
+  return beforeDelivery(compile(source));
 }
 
 /**
@@ -100,11 +100,23 @@ export function compile(source: string, longest = longestSource): Expression {
 }
 
 export function requireCondition(expression: Expression): Expression {
-  const { type } = expression;
+  const { type } = beforeDelivery(expression);
   if (type === 'bool' || type === 'dyn') return expression;
   throw new CompileError(`a condition is true or false, but this is of type ${type}`, {
     hint: 'compare it with something, as in new.status == "paid"',
   });
+}
+
+/** Conditions and ordering keys decide whether there is a delivery at all. */
+function beforeDelivery(expression: Expression): Expression {
+  for (const { node } of visits(expression.ast)) {
+    if (node.op === 'id' && node.args === 'delivery')
+      throw new CompileError('`delivery` is there in actions only', {
+        offset: node.start,
+        hint: 'here there is none yet: event, new, old, changed, payload',
+      });
+  }
+  return expression;
 }
 
 function compileFailure(error: unknown, source: string): CompileError {
@@ -145,7 +157,7 @@ function readable(summary: string): string {
 function hintFor(code: string, summary: string, source: string, offset: number): string | null {
   const name = /^[A-Za-z_]\w*/.exec(source.slice(offset))?.[0] ?? '';
   if (code === 'unknown_variable') return didYouMean(name, variables) ?? `a column is new.${name} or old.${name}`;
-  if (code === 'no_such_key') return didYouMean(name, Object.keys(eventFields));
+  if (code === 'no_such_key') return didYouMean(name, [...Object.keys(eventFields), ...Object.keys(deliveryFields)]);
   if (code === 'unexpected_character') {
     if (source[offset] === '=') return 'equality is ==';
     if (source[offset] === '&' || source[offset] === '|') return 'and is &&, or is ||';

@@ -1,5 +1,6 @@
 import type { EventRecord } from '../domain/event.ts';
-import { changedColumns } from './json.ts';
+import { changedColumns, parseForEvaluation } from './json.ts';
+import { toPlain } from './print.ts';
 
 /**
  * The default webhook body as JSON text: `type`, `timestamp` and `data` as Standard Webhooks asks, beside the event's
@@ -18,6 +19,11 @@ export function eventEnvelope(record: EventRecord): string {
   };
   const context = record.context === null ? '' : `,"context":${record.context}`;
   return `${JSON.stringify(head).slice(0, -1)}${context},"data":${envelopeData(record)}}`;
+}
+
+/** The same as a plain value: integers beyond 2^53 are bigints. */
+export function plainEnvelope(record: EventRecord): unknown {
+  return toPlain(parseForEvaluation(eventEnvelope(record)));
 }
 
 /** The envelope's `data`, as JSON text. */

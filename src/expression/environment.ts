@@ -15,9 +15,9 @@ import { Environment } from '@marcbachmann/cel-js';
 import { RE2JS } from 're2js';
 import { registerFunctions, registerMixedArithmetic, registerNull } from './functions.ts';
 import { RawText } from './print.ts';
-import { EventView } from './scope.ts';
+import { DeliveryView, EventView } from './scope.ts';
 
-export const variables = ['event', 'new', 'old', 'changed', 'payload'] as const;
+export const variables = ['event', 'new', 'old', 'changed', 'payload', 'delivery'] as const;
 
 export const eventFields = {
   id: 'string',
@@ -29,6 +29,8 @@ export const eventFields = {
   at: 'string',
   context: 'dyn',
 } as const;
+
+export const deliveryFields = { id: 'string', observer: 'string', action: 'string' } as const;
 
 /** Parentheses, calls, lists and selections inside one another. */
 const deepestNesting = 64;
@@ -48,9 +50,11 @@ function createEnvironment(): Environment {
     limits: { maxDepth: deepestNesting, maxAstNodes: 20_000, maxListElements: 1000, maxMapEntries: 1000 },
   });
   created.registerType('Event', { ctor: EventView, fields: eventFields });
+  created.registerType('Delivery', { ctor: DeliveryView, fields: deliveryFields });
   created.registerType('Raw', RawText);
   created.registerType('Pattern', RE2JS);
   created.registerVariable('event', 'Event');
+  created.registerVariable('delivery', 'Delivery');
   created.registerVariable('changed', 'list<string>');
   // `dyn`, not `map`: they may be null, and a payload may be a text.
   for (const name of ['new', 'old', 'payload']) created.registerVariable(name, 'dyn');

@@ -1,7 +1,7 @@
 import { Optional } from '@marcbachmann/cel-js';
 import type { TemplateMode } from '../domain/expression.ts';
 import { isPlainObject, RawText, toText } from './print.ts';
-import { EventView } from './scope.ts';
+import { DeliveryView, EventView } from './scope.ts';
 import { isMrkdwn } from './slack-text.ts';
 
 const htmlEntities: Readonly<Record<string, string>> = {
@@ -51,7 +51,7 @@ export function escapeDeep(value: unknown, mode: TemplateMode): unknown {
     return new Map([...value].map(([key, item]) => [key, escapeDeep(item, modeOf(String(key)))]));
   }
   if (value instanceof Optional) return escapeDeep(value.orValue(null), mode);
-  if (value instanceof EventView) return escapeDeep(value.toJSON(), mode);
+  if (value instanceof EventView || value instanceof DeliveryView) return escapeDeep(value.toJSON(), mode);
   // What is left writes itself (a number, a timestamp, …) and holds no text of a user's.
   if (!isPlainObject(value)) return value;
   const modeOf = memberMode(mode, (key) => (Object.hasOwn(value, key) ? value[key] : undefined));

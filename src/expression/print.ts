@@ -4,7 +4,7 @@
  */
 import { Optional } from '@marcbachmann/cel-js';
 import { isLosslessNumber } from './json.ts';
-import { EventView } from './scope.ts';
+import { DeliveryView, EventView } from './scope.ts';
 import { isInfiniteInstant } from './time.ts';
 
 /** Characters. A list of a thousand references to one long text is small until it is printed. */
@@ -87,7 +87,7 @@ function unwrap(value: unknown): string | number | bigint | boolean | object | n
   if (value instanceof Date) return dateText(value);
   if (value instanceof Optional) return unwrap(value.orValue(null));
   if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
-  if (value instanceof EventView) return value.toJSON();
+  if (value instanceof EventView || value instanceof DeliveryView) return value.toJSON();
   if (value instanceof Set) return [...value];
   if (Array.isArray(value) || value instanceof Map || isLosslessNumber(value)) return value;
   if (isPlainObject(value)) return value;

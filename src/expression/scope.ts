@@ -1,18 +1,18 @@
 import type { EventRecord, JsonText } from '../domain/event.ts';
-import type { Scope } from '../domain/expression.ts';
+import type { DeliveryFacts, Scope } from '../domain/expression.ts';
 import { changedColumns, parseForEvaluation, parseForPrinting } from './json.ts';
 
 /** The variables that hold JSON from the database. */
 export type JsonVariable = 'new' | 'old' | 'payload' | 'context';
 
 /** The variables of one event. Nothing is parsed before an expression asks, and then once for all of them. */
-export function createScope(record: EventRecord): Scope {
-  return new EventScope(record);
+export function createScope(record: EventRecord, delivery?: DeliveryFacts): Scope {
+  return new EventScope(record, delivery);
 }
 
 /** The lazy scope behind a Scope: itself when `createScope` made it. */
 export function eventScope(scope: Scope): EventScope {
-  return scope instanceof EventScope ? scope : new EventScope(scope.record);
+  return scope instanceof EventScope ? scope : new EventScope(scope.record, scope.delivery);
 }
 
 /** What `event` is in an expression. A class of its own, so that a misspelt field is found at load. */
@@ -55,9 +55,30 @@ export class EventView {
   }
 }
 
+/** What `delivery` is in an expression: a class of its own for the same reason. */
+export class DeliveryView implements DeliveryFacts {
+  readonly id: string;
+  readonly observer: string;
+  readonly action: string;
+  readonly replay: boolean;
+
+  constructor({ id, observer, action, replay }: DeliveryFacts) {
+    this.id = id;
+    this.observer = observer;
+    this.action = action;
+    this.replay = replay;
+  }
+
+  toJSON(): Record<string, unknown> {
+    const { id, observer, action } = this;
+    return { id, observer, action };
+  }
+}
+
 /** cel-js reads variables as properties, so getters make them lazy without a copy per evaluation. */
 export class EventScope implements Scope {
   readonly record: EventRecord;
+  readonly delivery: DeliveryView | undefined;
   // undefined: not parsed yet.
   #new: unknown;
   #old: unknown;
@@ -67,8 +88,9 @@ export class EventScope implements Scope {
   #event: EventView | undefined;
   #changed: readonly string[] | undefined;
 
-  constructor(record: EventRecord) {
+  constructor(record: EventRecord, delivery?: DeliveryFacts) {
     this.record = record;
+    this.delivery = delivery && new DeliveryView(delivery);
   }
 
   get event(): EventView {

@@ -1,4 +1,4 @@
-import type { DestinationClient } from '../actions/contract.ts';
+import type { ActionServices, DestinationClient } from '../actions/contract.ts';
 import { openDestination } from '../actions/registry.ts';
 import { messageId } from '../domain/delivery.ts';
 import type { EventRecord } from '../domain/event.ts';
@@ -17,12 +17,29 @@ export async function renderedRequest(
   observer: string,
   action: Action,
 ): Promise<string> {
-  const client = openDestination(action.destination);
+  const client = openDestination(action.destination, nothingHappens);
+  const id = messageId(event.uid, observer, action.name);
+  const delivery = { id, observer, action: action.name, replay: false };
   try {
-    return described(client, client.render(action, scope, messageId(event.uid, observer, action.name)));
+    return described(client, client.render(action, { record: scope.record, delivery }, id));
   } finally {
     await client.close();
   }
+}
+
+/** Rendering neither logs nor connects. */
+const nothingHappens: ActionServices = {
+  log: () => {},
+  openDatabase: (url) => ({
+    place: url === null ? 'the observed database' : placeOf(url),
+    run: () => Promise.reject(new Error('a rehearsal runs nothing')),
+    close: async () => {},
+  }),
+};
+
+function placeOf(url: string): string {
+  const { host, pathname } = new URL(url);
+  return `${host}${pathname}`;
 }
 
 function described(client: DestinationClient, request: unknown): string {

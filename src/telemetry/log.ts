@@ -1,5 +1,5 @@
 import pino, { type DestinationStream, type Logger } from 'pino';
-import type { AttemptFinished, BreakerChanged, Telemetry, TelemetryEvent } from '../domain/telemetry.ts';
+import type { ActionLogged, AttemptFinished, BreakerChanged, Telemetry, TelemetryEvent } from '../domain/telemetry.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
@@ -31,6 +31,7 @@ export function createLogger(
 export function logTelemetry(logger: Logger): Telemetry {
   return (event) => {
     if (event.type === 'attempt.finished') return logAttempt(logger, event);
+    if (event.type === 'action.logged') return logAction(logger, event);
     const entry = entryOf(event);
     if (entry !== null) logger[entry.level]({ event: event.type, ...entry.fields }, entry.message);
   };
@@ -64,6 +65,26 @@ function logAttempt(logger: Logger, a: AttemptFinished): void {
     withoutNulls(fields),
     `${a.observer}/${a.action} ${a.outcome === 'dead' ? 'is a dead letter' : a.outcome}`,
   );
+}
+
+/** In the words of the rules; `fields` apart, so that none passes for one of ours. */
+function logAction(
+  logger: Logger,
+  { level, message, fields, event, observer, action, destination }: ActionLogged,
+): void {
+  const from = {
+    event: 'action.logged',
+    event_uid: event?.uid ?? null,
+    source: event?.source ?? null,
+    operation: event?.operation ?? null,
+    key: event?.key ?? null,
+    tenant: event?.tenant ?? null,
+    observer,
+    action,
+    destination,
+    fields,
+  };
+  logger[level](withoutNulls(from), message);
 }
 
 interface Entry {

@@ -1,13 +1,28 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${{ }} is the format's own syntax here
 import { email } from '../../src/actions/email/email.ts';
+import { log } from '../../src/actions/log/log.ts';
+import { module } from '../../src/actions/module/module.ts';
 import { slack } from '../../src/actions/slack/slack.ts';
+import { sql } from '../../src/actions/sql/sql.ts';
 import { webhook } from '../../src/actions/webhook/webhook.ts';
+import type { CustomAction } from '../../src/domain/custom-action.ts';
+import { builtInOutcomes } from '../../src/domain/outcome-policy.ts';
+import type { LogAction, ModuleAction, SqlAction, SqlDestination } from '../../src/domain/rules.ts';
+import { compileStatement } from '../../src/expression/index.ts';
 import { type SlackReply, startSlackReceiver } from '../../src/receivers/slack-receiver.ts';
 import { startSmtpReceiver } from '../../src/receivers/smtp-receiver.ts';
+import { SocketSet } from '../../src/receivers/socket-set.ts';
 import { startWebhookReceiver } from '../../src/receivers/webhook-receiver.ts';
+import { eventually } from '../deliver/fixture.ts';
+import { createDatabase } from '../support/database.ts';
 import { type Behaviour, type ConformanceFixture, describeConformance } from './conformance.ts';
 import {
+  actionBase,
+  common,
   emailAction,
   emailDestination,
+  logDestination,
+  logged,
   slackAction,
   slackDestination,
   someMessageId,
@@ -15,6 +30,8 @@ import {
   webhookAction,
   webhookDestination,
 } from './fixtures.ts';
+import { startGate } from './gate.ts';
+import { moduleDestination } from './module-fixture.ts';
 
 const missing = template([{ value: '${{ int(new.status) }}' }]);
 
@@ -173,3 +190,130 @@ function readMessageId(metadata: unknown): string | null {
   const { event_payload } = (metadata ?? {}) as { event_payload?: { message_id?: string } };
   return event_payload?.message_id ?? null;
 }
+
+const example = new URL('../../examples/actions/pagerduty.mjs', import.meta.url).href;
+const { default: pagerDuty } = (await import(example)) as { default: CustomAction };
+const pagerAt = (host: string) =>
+  moduleDestination(pagerDuty, { url: `http://${host}/v2/enqueue`, routing_key: 'r0uting-k3y' });
+const pagerAction = (input: unknown): ModuleAction => ({
+  ...actionBase,
+  outcomes: builtInOutcomes('module'),
+  kind: 'module',
+  destination: pagerAt('127.0.0.1:9'),
+  input: template(input),
+});
+
+describeConformance('a module: examples/actions/pagerduty.mjs', {
+  actionType: module,
+  action: pagerAction({ summary: 'Order ${{ new.id }}' }),
+  unrenderable: pagerAction({ summary: '${{ new.missing }}' }),
+  secrets: ['r0uting-k3y'],
+  expectedId: someMessageId,
+  place: './custom.mjs',
+  reconnects: true,
+  at: pagerAt,
+  start: async (behaviour: Behaviour) => {
+    const receiver = await startWebhookReceiver({
+      respond: ({ body }) => ({ ...httpReplies[behaviour], body, headers: { connection: 'close' } }),
+    });
+    return {
+      destination: pagerAt(new URL(receiver.url).host),
+      receiver: {
+        connections: receiver.connections,
+        arrived: () => receiver.received.total,
+        messageIds: () => receiver.received.entries.map(({ body }) => JSON.parse(body).dedup_key),
+        whenBusy: () => receiver.received.waitFor(1),
+        close: receiver.close,
+      },
+    };
+  },
+});
+
+const statements: Record<Behaviour, string> = {
+  accept: 'insert into taken values (id)',
+  'refuse-for-now': "raise exception 'later' using errcode = 'serialization_failure'",
+  'refuse-for-good': "raise exception 'never sq1-p4ss' using errcode = 'check_violation', detail = 'sq1-p4ss'",
+  hang: 'perform pg_sleep(30)',
+};
+const sqlAt = (host: string, name = 'audit'): SqlDestination => ({
+  ...common,
+  outcomes: builtInOutcomes('sql'),
+  kind: 'sql',
+  name: 'audit',
+  database: `postgres://postgres:sq1-p4ss@${host}/${name}`,
+  role: null,
+});
+const sqlAction = (statement: string): SqlAction => ({
+  ...actionBase,
+  outcomes: builtInOutcomes('sql'),
+  kind: 'sql',
+  destination: sqlAt('127.0.0.1:9'),
+  statement: compileStatement(statement),
+});
+
+describeConformance('sql in another database', {
+  actionType: sql,
+  action: sqlAction('select receive(${{ delivery.id }})'),
+  unrenderable: sqlAction('select ${{ int(new.status) }}'),
+  secrets: ['sq1-p4ss'],
+  expectedId: someMessageId,
+  hasStatus: false,
+  at: sqlAt,
+  start: async (behaviour: Behaviour) => {
+    const database = await createDatabase(`sql_${behaviour.replaceAll('-', '_')}`);
+    await database.query(`create table taken (id text); create function receive(id text) returns void
+      language plpgsql as $$ begin ${statements[behaviour]}; end $$`);
+    const ids = async () => (await database.query<{ id: string }>('select id from taken')).rows.map(({ id }) => id);
+    const server = new URL(database.url);
+    const gate = await startGate({ host: server.hostname, port: Number(server.port) });
+    return {
+      destination: sqlAt(`127.0.0.1:${gate.port}`, database.name),
+      receiver: {
+        connections: gate.connections,
+        arrived: async () => (await ids()).length,
+        messageIds: ids,
+        whenBusy: () =>
+          eventually('it is at work', async () => {
+            const { rowCount } = await database.query(
+              `select from pg_stat_activity where datname = current_database() and query like 'select receive%'`,
+            );
+            return rowCount === 1;
+          }),
+        close: gate.close,
+      },
+    };
+  },
+});
+
+const logAction = (log: string): LogAction => ({
+  ...actionBase,
+  outcomes: builtInOutcomes('log'),
+  kind: 'log',
+  destination: logDestination,
+  level: 'info',
+  message: template(log),
+  fields: template({ id: '${{ delivery.id }}' }),
+});
+
+describeConformance('log', {
+  actionType: log,
+  action: logAction('order ${{ new.id }}'),
+  unrenderable: logAction('order ${{ int(new.status) }}'),
+  secrets: [],
+  expectedId: someMessageId,
+  at: null,
+  start: async () => {
+    const before = logged.length;
+    const lines = () => logged.slice(before);
+    return {
+      destination: logDestination,
+      receiver: {
+        connections: new SocketSet(),
+        arrived: () => lines().length,
+        messageIds: () => lines().map(({ fields }) => String(fields?.id)),
+        whenBusy: async () => {},
+        close: async () => {},
+      },
+    };
+  },
+});

@@ -1,4 +1,4 @@
-import type { AttemptContext } from '../../src/actions/contract.ts';
+import type { ActionServices, AttemptContext } from '../../src/actions/contract.ts';
 import { Deadline } from '../../src/actions/deadline.ts';
 import { messageId } from '../../src/domain/delivery.ts';
 import type { EventRecord } from '../../src/domain/event.ts';
@@ -6,14 +6,28 @@ import type { Scope, Template, TemplateMode } from '../../src/domain/expression.
 import type { Outcome } from '../../src/domain/outcome.ts';
 import { builtInOutcomes, type Verdict } from '../../src/domain/outcome-policy.ts';
 import type {
+  DestinationKind,
   EmailAction,
   EmailDestination,
+  LogDestination,
   SlackAction,
   SlackDestination,
   WebhookAction,
   WebhookDestination,
 } from '../../src/domain/rules.ts';
+import type { ActionLogged } from '../../src/domain/telemetry.ts';
 import { compileTemplate, createScope } from '../../src/expression/index.ts';
+import { openStatements } from '../../src/transport/postgres/statements.ts';
+
+/** What `log` was told, in order. */
+export const logged: Omit<ActionLogged, 'type'>[] = [];
+
+/** As the engine gives them, save that nothing is settled. */
+export const services: ActionServices = {
+  log: (entry) => logged.push(entry),
+  openDatabase: (url, connections) =>
+    openStatements(url ?? 'postgres://nowhere.invalid/', { connections, instance: () => 'none' }),
+};
 
 const position = { line: 1, column: 1 };
 
@@ -27,7 +41,7 @@ export const noRetry = {
   maxAgeMs: null,
 } as const;
 
-const common = {
+export const common = {
   position,
   timeoutMs: 10_000,
   concurrency: 4,
@@ -80,14 +94,14 @@ export function template(value: unknown, mode: TemplateMode = 'plain'): Template
   return compileTemplate(value, mode);
 }
 
-const action = { name: 'action-1', position, timeoutMs: 10_000, retry: noRetry };
+export const actionBase = { name: 'action-1', position, timeoutMs: 10_000, retry: noRetry };
 // An action only names its destination; what is sent goes through the client that was opened for it.
 const anywhere = 'http://127.0.0.1:9/';
 
 export function webhookAction(overrides: Partial<WebhookAction> = {}): WebhookAction {
   const destination = webhookDestination(anywhere);
   return {
-    ...action,
+    ...actionBase,
     outcomes: builtInOutcomes('webhook'),
     kind: 'webhook',
     destination,
@@ -101,7 +115,7 @@ export function webhookAction(overrides: Partial<WebhookAction> = {}): WebhookAc
 
 export function emailAction(overrides: Partial<EmailAction> = {}): EmailAction {
   return {
-    ...action,
+    ...actionBase,
     outcomes: builtInOutcomes('email'),
     kind: 'email',
     destination: emailDestination('smtp://127.0.0.1:9'),
@@ -123,7 +137,7 @@ export function emailAction(overrides: Partial<EmailAction> = {}): EmailAction {
 
 export function slackAction(overrides: Partial<SlackAction> = {}): SlackAction {
   return {
-    ...action,
+    ...actionBase,
     outcomes: builtInOutcomes('slack'),
     kind: 'slack',
     destination: slackDestination({ kind: 'incoming', webhookUrl: anywhere }),
@@ -162,7 +176,8 @@ export function eventRecord(overrides: Partial<EventRecord> = {}): EventRecord {
 }
 
 export function scopeOf(overrides: Partial<EventRecord> = {}): Scope {
-  return createScope(eventRecord(overrides));
+  const facts = { id: someMessageId, observer: 'big-order-paid', action: 'action-1', replay: false };
+  return createScope(eventRecord(overrides), facts);
 }
 
 export const someMessageId = messageId(eventRecord().uid, 'big-order-paid', 'action-1');
@@ -184,7 +199,14 @@ const kindOf: Readonly<Record<Verdict, Judged['kind']>> = {
 };
 
 /** An outcome, and what the policy that is built in for the kind makes of it. */
-export async function judged(kind: 'webhook' | 'email' | 'slack', sent: Promise<Outcome>): Promise<Judged> {
+export async function judged(kind: DestinationKind, sent: Promise<Outcome>): Promise<Judged> {
   const outcome = await sent;
   return { ...outcome, kind: kindOf[builtInOutcomes(kind).judge(outcome)] };
 }
+
+export const logDestination: LogDestination = {
+  ...common,
+  outcomes: builtInOutcomes('log'),
+  kind: 'log',
+  name: 'log',
+};

@@ -190,6 +190,7 @@ test('without options the built-in ones hold', () => {
     retention: { eventsMs: 604_800_000, attemptsMs: 604_800_000 },
     environment: null,
     opentelemetry: null,
+    maxDepth: 8,
     attempts: 'all',
     tenants: { common: { maxPending: null, maxRate: null }, named: new FrozenMap([]) },
   });

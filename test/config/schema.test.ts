@@ -51,16 +51,16 @@ test('an editor, which sees variables unresolved, finds nothing wrong with the e
 test('the example loads, and is short enough to be read', async () => {
   const config = await loadConfig(example.pathname, { env: exampleEnv });
   expect([...config.sources.keys()]).toEqual(['orders', 'customers', 'payments', 'signups']);
-  expect([...config.destinations.keys()]).toEqual(['billing', 'customer-mail', 'sales', 'ops']);
+  expect([...config.destinations.keys()]).toEqual(['billing', 'customer-mail', 'sales', 'ops', 'log']);
   const actions = [...config.observers].map(([name, { actions }]) => [name, actions.map((action) => action.name)]);
   expect(Object.fromEntries(actions)).toEqual({
     'big-order-paid': ['webhook-1', 'email-2', 'slack-3'],
-    'order-cancelled': ['webhook-1'],
+    'order-cancelled': ['webhook-1', 'log-2'],
     'new-customer': ['welcome'],
     'payment-received': ['webhook-1'],
     signup: ['slack-1'],
   });
-  expect(exampleText.trimEnd().split('\n').length).toBeLessThanOrEqual(110);
+  expect(exampleText.trimEnd().split('\n').length).toBeLessThanOrEqual(115);
 });
 
 test('each variable of the example is asked for when it is missing', () => {

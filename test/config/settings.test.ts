@@ -28,6 +28,7 @@ test('an environment variable wins over a setting of the file', () => {
       serviceName: 'pg-observers',
       sample: 0.1,
     },
+    maxDepth: 8,
     attempts: 'failures',
     tenants: { common: { maxPending: null, maxRate: null }, named: new FrozenMap([]) },
   });

@@ -17,6 +17,8 @@ export const variables: Readonly<Record<string, string>> = {
   SMTP_URL: 'smtp://user:password@mail.example.com:587',
   SMTP_PASSWORD: 'password-of-smtp',
   SLACK_BOT_TOKEN: 'xoxb-1-a',
+  WAREHOUSE_URL: 'postgres://loader:password@warehouse.internal/shop',
+  PAGERDUTY_KEY: 'r0uting-k3y-of-pager',
   SLACK_WEBHOOK_URL: 'https://hooks.slack.com/services/T0/B0/secret',
 };
 

@@ -14,10 +14,10 @@ import { acceptedOutcome, failedOutcome } from './smtp-outcome.ts';
 import { openTransport } from './transport.ts';
 
 /** A mail over SMTP. */
-export const email: ActionType<EmailDestination, EmailAction, EmailRequest> = {
+export const email = {
   kind: 'email',
-  open: (destination) => new EmailClient(destination),
-};
+  open: (destination: EmailDestination) => new EmailClient(destination),
+} satisfies ActionType<EmailDestination, EmailAction, EmailRequest>;
 
 /** A server must take so many (RFC 5321 §4.5.3.1.8), and a list that comes from data should have an end. */
 const mostRecipients = 100;

@@ -13,10 +13,10 @@ import { incomingWebhookOutcome, withoutGone } from './slack-outcome.ts';
 import { callSlack } from './web-api.ts';
 
 /** A Slack message: `chat.postMessage` with a token, or a post to an incoming webhook. */
-export const slack: ActionType<SlackDestination, SlackAction, SlackRequest> = {
+export const slack = {
   kind: 'slack',
-  open: (destination) => new SlackClient(destination),
-};
+  open: (destination: SlackDestination) => new SlackClient(destination),
+} satisfies ActionType<SlackDestination, SlackAction, SlackRequest>;
 
 const defaultApiUrl = 'https://slack.com/api/';
 

@@ -32,10 +32,10 @@ export interface WebhookRequest {
 }
 
 /** An HTTP request with a Standard Webhooks signature. */
-export const webhook: ActionType<WebhookDestination, WebhookAction, WebhookRequest> = {
+export const webhook = {
   kind: 'webhook',
-  open: (destination) => openWebhook(destination, systemLookup),
-};
+  open: (destination: WebhookDestination) => openWebhook(destination, systemLookup),
+} satisfies ActionType<WebhookDestination, WebhookAction, WebhookRequest>;
 
 /** @param lookup resolves host names where the address guard is on */
 export function openWebhook(

@@ -59,6 +59,7 @@ async function run(options: Options): Promise<void> {
   reloadOnHangUp(engine, options, logger);
   logger.info({ database: redactUrl(config.database), rules_version: config.version }, 'starting');
   const traces = await startTraces(engine, config, logger);
+  if (hasModules(config)) outliveModules(logger);
   const http = await startHttp(engine, config, logger);
   try {
     await engine.start();
@@ -66,6 +67,15 @@ async function run(options: Options): Promise<void> {
   } finally {
     await Promise.all([http?.close(), traces?.close()]);
   }
+}
+
+const hasModules = ({ destinations }: Config) => [...destinations.values()].some(({ kind }) => kind === 'module');
+
+/** A promise that a custom action left behind and nobody awaits must not take every other delivery with it. */
+function outliveModules(logger: Logger): void {
+  process.on('unhandledRejection', (reason) => {
+    logger.error({ err: reason }, 'a promise was rejected and nobody awaits it: in a custom action, most likely');
+  });
 }
 
 function stopOnSignals(engine: Engine, timeoutMs: number): Promise<void> {
@@ -88,6 +98,7 @@ function reloadOnHangUp(engine: Engine, options: Options, logger: Logger): void 
       const config = await readConfig(options);
       const { settings } = engine.config;
       await engine.reload(config);
+      if (hasModules(config) && process.listenerCount('unhandledRejection') === 0) outliveModules(logger);
       for (const key of ['listen', 'opentelemetry'] as const) {
         if (JSON.stringify(config.settings[key]) !== JSON.stringify(settings[key]))
           logger.warn(`settings.${key} changed: that needs a restart, until then it stays as it was`);

@@ -4,6 +4,7 @@ import type { Parameter, WebhookFormat, WebhookMethod } from '../../domain/webho
 import { readTemplate, readUrlTemplate } from '../expressions.ts';
 import type { Field } from '../field.ts';
 import { readHeaders } from '../headers.ts';
+import { keepVariables } from '../kept-variables.ts';
 import { text } from '../schema-values.ts';
 import { keepQuerySecrets, readUrl } from '../urls.ts';
 import type { Kind, OwnAction, OwnDestination } from './kind.ts';
@@ -87,7 +88,7 @@ function readAction(field: Field, destination: Destination | null): OwnAction<We
   });
   const method = readMethod(field) ?? inherited?.method ?? 'POST';
   const format = readFormat(field) ?? inherited?.format ?? 'json';
-  keepBodySecrets(field.get('body'));
+  keepVariables(field.get('body'));
   const isForm = format === 'form' && method !== 'GET';
   checkBody(field, method, format);
   checkAuthorization(field, inherited);
@@ -143,19 +144,4 @@ function readParameters(field: Field): readonly Parameter[] {
 function mergedQuery(inherited: readonly Parameter[], own: readonly Parameter[]): readonly Parameter[] {
   const names = new Set(own.map(({ name }) => name));
   return Object.freeze([...inherited.filter(({ name }) => !names.has(name)), ...own]);
-}
-
-/** Shorter ones (`eu`, `prod`, a number) are no keys, and hiding them would tear every dead letter and log line. */
-const shortestBodySecret = 8;
-
-/** A variable in a body may well be the key that the receiver wants to see there. */
-function keepBodySecrets(field: Field): void {
-  if (Array.isArray(field.value)) return field.items().forEach(keepBodySecrets);
-  if (typeof field.value === 'object') {
-    for (const [, value] of field.entries()) keepBodySecrets(value);
-    return;
-  }
-  for (const { from, value } of field.substitutions) {
-    if (from === 'environment' && value.length >= shortestBodySecret) field.secret(value);
-  }
 }

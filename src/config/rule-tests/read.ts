@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { UserError } from '../../domain/errors.ts';
@@ -61,7 +62,14 @@ export async function loadRuleTests(file: string, rules?: string): Promise<RuleT
   const resolved = { value: document.value, substitutions: new Map() };
   checkStructure(document, resolved, problems, testSchema);
   problems.throwIfAny();
-  const root = Field.root({ document, resolved, problems, secrets: new Set() });
+  const root = Field.root({
+    document,
+    resolved,
+    problems,
+    secrets: new Set(),
+    directory: dirname(file),
+    readFile: (path) => readFileSync(resolve(dirname(file), path), 'utf8'),
+  });
   const config = await loadConfig(rules ?? besides(file, root.get('config').text() ?? 'observers.yaml'), {
     env: Object.fromEntries(
       root

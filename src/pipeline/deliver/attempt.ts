@@ -1,16 +1,18 @@
 import type { AttemptContext, DestinationClient, NoteKey } from '../../actions/contract.ts';
 import { Deadline } from '../../actions/deadline.ts';
 import { retry } from '../../actions/outcomes.ts';
+import { depthOf } from '../../domain/causation.ts';
 import { type Delivery, messageId } from '../../domain/delivery.ts';
 import type { EventRecord } from '../../domain/event.ts';
 import { ExpressionError } from '../../domain/expression.ts';
-import type { Outcome } from '../../domain/outcome.ts';
+import type { DeadLetterReason, Outcome } from '../../domain/outcome.ts';
 import type { Action } from '../../domain/rules.ts';
 import { traceHeaders } from '../../domain/trace.ts';
 import { createScope } from '../../expression/index.ts';
 import type { NoteName, OpenedNote, Settlement } from '../../transport/contract.ts';
 import type { Cancellation } from './cancellation.ts';
 import { consequenceOf } from './consequence.ts';
+import type { SettledTogether } from './settled-together.ts';
 
 /** What an attempt needs of the process it is made in. */
 export interface Surroundings {
@@ -18,6 +20,8 @@ export interface Surroundings {
   readonly openNote: (delivery: Delivery, name: NoteName) => Promise<OpenedNote>;
   /** Share of traces that this process reports, 0 … 1; null: it reports none. */
   readonly tracedShare: number | null;
+  /** Of `sql` actions that follow from one another. */
+  readonly maxDepth: number;
 }
 
 /**
@@ -30,22 +34,29 @@ export async function attempt(
   event: EventRecord,
   action: Action,
   client: DestinationClient,
-  { cancellation, openNote, tracedShare }: Surroundings,
+  { cancellation, openNote, tracedShare, maxDepth }: Surroundings,
+  together: SettledTogether,
 ): Promise<Settlement | 'cancelled' | 'busy'> {
   const startedAt = performance.now();
   const made = delivery.attempts + 1;
   let request: unknown;
   try {
-    request = client.render(action, createScope(event), messageId(event.uid, delivery.observer, delivery.action));
+    const id = messageId(event.uid, delivery.observer, delivery.action);
+    const facts = { id, observer: delivery.observer, action: delivery.action, replay: delivery.deadLetterId !== null };
+    request = client.render(action, createScope(event, facts), id);
   } catch (error) {
-    return fault(delivery, action, error, startedAt);
+    return unsent(delivery, startedAt, 'engine_fault', 'template', faultMessage(action, error));
   }
+  if (goesRound(delivery, event, action, maxDepth))
+    return unsent(delivery, startedAt, 'loop', 'loop', loopMessage(maxDepth), describe(client, request, null));
   const name = noteName(client.noteOf?.(request) ?? null);
   const opened = name === null || isFirst(delivery, name) ? noNote : await openNote(delivery, name);
   if (opened.busy) return 'busy';
   const trace = traceHeaders(event, delivery.id, made, tracedShare);
-  const context = { timeoutMs: action.timeoutMs, number: made, trace, note: opened.value };
+  const settlement = (excerpt: string) => together.take(delivery, startedAt, excerpt);
+  const context = { timeoutMs: action.timeoutMs, number: made, trace, note: opened.value, settlement };
   const outcome = await send(client, request, context, cancellation);
+  if (outcome.errorClass === null && together.settlement !== null) return together.settlement;
   // A shutdown cut it off: not the receiver's failure, so it costs no attempt.
   if (outcome.errorClass !== null && cancellation.cancelled) return 'cancelled';
   const now = performance.now();
@@ -100,24 +111,42 @@ function describe(client: DestinationClient, request: unknown, note: unknown): u
   }
 }
 
-/** What can't be rendered can't be sent, now or later. */
-function fault(delivery: Delivery, { position }: Action, error: unknown, startedAt: number): Settlement {
+/** A person who replays a dead letter wants it done: then counting begins anew. */
+function goesRound({ deadLetterId }: Delivery, event: EventRecord, { kind }: Action, maxDepth: number): boolean {
+  return kind === 'sql' && deadLetterId === null && depthOf(event) >= maxDepth;
+}
+
+const loopMessage = (maxDepth: number) =>
+  `not run: ${maxDepth} sql actions in a row led to this event, each by what the one before it wrote (settings.max_depth); a replay runs it, and begins to count anew`;
+
+function faultMessage({ position }: Action, error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   const expression = error instanceof ExpressionError ? error.expression.trim() : '';
   const quoted = message.includes(expression) ? '' : ` in ${JSON.stringify(expression)}`;
-  const where = `${quoted} (action at line ${position.line}, column ${position.column})`;
+  return `${message}${quoted} (action at line ${position.line}, column ${position.column})`;
+}
+
+/** What can't be rendered can't be sent, now or later; nor must what goes round and round. */
+function unsent(
+  delivery: Delivery,
+  startedAt: number,
+  reason: DeadLetterReason,
+  errorClass: string,
+  errorMessage: string,
+  request?: unknown,
+): Settlement {
   return {
     delivery,
     kind: 'dead',
     startedAt,
     durationMs: performance.now() - startedAt,
     delayMs: 0,
-    reason: 'engine_fault',
+    reason,
     status: null,
-    errorClass: 'template',
-    errorMessage: `${message}${where}`,
+    errorClass,
+    errorMessage,
     responseExcerpt: null,
-    request: undefined,
+    request,
     holdsLane: false,
     keepAttempt: true,
     hold: null,

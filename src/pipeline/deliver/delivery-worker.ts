@@ -11,6 +11,7 @@ import type { ClaimsInHand } from './claims-in-hand.ts';
 import { isTooOld, tooOld } from './consequence.ts';
 import type { DestinationLane } from './destination-lane.ts';
 import { createSettlementRedactor } from './redaction.ts';
+import { SettledTogether } from './settled-together.ts';
 import type { Settler } from './settler.ts';
 
 export interface DeliveryWorkerOptions {
@@ -37,6 +38,7 @@ export class DeliveryWorker {
     cancellation: this.#cancellation,
     openNote: (delivery, name) => this.#options.queue().openNote(delivery, name),
     tracedShare: null,
+    maxDepth: 0,
   };
   #actions = new Map<string, Action>();
   /** Observers whose dead hold their lane. */
@@ -55,7 +57,8 @@ export class DeliveryWorker {
     );
     this.#blocking = new Set([...config.observers.values()].flatMap((o) => (o.onDead === 'block' ? o.name : [])));
     this.#keep = config.settings.attempts;
-    this.#surroundings = { ...this.#surroundings, tracedShare: config.settings.opentelemetry?.sample ?? null };
+    const { opentelemetry, maxDepth } = config.settings;
+    this.#surroundings = { ...this.#surroundings, tracedShare: opentelemetry?.sample ?? null, maxDepth };
     this.#redact = createSettlementRedactor(config.secrets);
     this.#sources = new SourceNames(config.sources.values());
   }
@@ -88,24 +91,32 @@ export class DeliveryWorker {
     }
     if (isTooOld(delivery, action.retry, performance.now()))
       return this.#bury(claimed, 'exhausted', tooOld(action.retry));
-    const outcome = await attempt(delivery, event, action, lane.client, this.#surroundings);
+    const together = new SettledTogether(this.#complete);
+    const outcome = await attempt(delivery, event, action, lane.client, this.#surroundings, together);
     if (outcome === 'cancelled') return null;
     if (outcome === 'busy') {
       await this.#options.inHand.release([claimed], busyNoteDelayMs, 'another delivery is about to leave its note');
       return null;
     }
-    this.#settle(outcome, event);
-    if (outcome.reason === 'engine_fault' || outcome.hold?.kind === 'disabled') return null;
+    const written = outcome === together.settlement;
+    const settlement = written ? outcome : this.#complete(outcome);
+    // Before its claim may end, and the next one begin.
+    if (settlement.hold) this.#options.onHold(delivery.destination, settlement.hold);
+    if (written) this.#options.settler.written(settlement);
+    else this.#options.settler.add(settlement);
+    this.#report(settlement, event);
+    if (outcome.reason === 'engine_fault' || outcome.reason === 'loop' || outcome.hold?.kind === 'disabled')
+      return null;
     return outcome.kind === 'retry' || outcome.reason === 'exhausted';
   }
 
-  #settle(outcome: Settlement, event: EventRecord): void {
+  readonly #complete = (outcome: Settlement): Settlement => {
     const keepAttempt = this.#keep === 'all' || (this.#keep === 'failures' && outcome.kind !== 'delivered');
-    const settlement = this.#redact({ ...outcome, keepAttempt, holdsLane: this.#holdsLane(outcome, outcome.reason) });
+    return this.#redact({ ...outcome, keepAttempt, holdsLane: this.#holdsLane(outcome, outcome.reason) });
+  };
+
+  #report(settlement: Settlement, event: EventRecord): void {
     const { delivery } = settlement;
-    // Before its claim may end, and the next one begin.
-    if (settlement.hold) this.#options.onHold(delivery.destination, settlement.hold);
-    this.#options.settler.add(settlement);
     this.#options.telemetry({
       type: 'attempt.finished',
       delivery: delivery.id,

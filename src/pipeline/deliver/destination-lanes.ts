@@ -1,4 +1,4 @@
-import type { DestinationClient } from '../../actions/contract.ts';
+import type { ActionServices, DestinationClient } from '../../actions/contract.ts';
 import { openDestination } from '../../actions/registry.ts';
 import type { Config, Destination } from '../../domain/rules.ts';
 import type { ClaimedBatch, ClaimWish } from '../../transport/contract.ts';
@@ -11,7 +11,12 @@ const tenantsRestMs = 20;
 /** One lane per destination of the rules, for as long as the rules name it. */
 export class DestinationLanes {
   readonly #rates = new TenantRates();
+  readonly #services: ActionServices;
   #lanes = new Map<string, DestinationLane>();
+
+  constructor(services: ActionServices) {
+    this.#services = services;
+  }
 
   [Symbol.iterator](): IterableIterator<DestinationLane> {
     return this.#lanes.values();
@@ -100,7 +105,7 @@ export class DestinationLanes {
     for (const [name, destination] of destinations) {
       const lane = this.#lanes.get(name);
       if (lane === undefined || written(lane.destination) !== written(destination)) {
-        clients.set(name, openDestination(destination));
+        clients.set(name, openDestination(destination, this.#services));
       }
     }
     return clients;

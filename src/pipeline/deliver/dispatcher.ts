@@ -9,6 +9,7 @@
  * changed, the router. The poll is for what nobody could tell us: deliveries that another instance left.
  */
 
+import type { ActionServices } from '../../actions/contract.ts';
 import type { Delivery } from '../../domain/delivery.ts';
 import type { Config } from '../../domain/rules.ts';
 import type { Telemetry } from '../../domain/telemetry.ts';
@@ -22,6 +23,7 @@ import type {
   Settlement,
 } from '../../transport/contract.ts';
 import { StageLoop } from '../stage-loop.ts';
+import { ActionLog } from './action-log.ts';
 import { AttemptsInFlight } from './attempts-in-flight.ts';
 import { Breakers } from './breakers.ts';
 import { ClaimsInHand } from './claims-in-hand.ts';
@@ -43,6 +45,7 @@ export interface DispatcherOptions {
   readonly alive: () => boolean;
   /** Asks whether its rules are the newest loaded anywhere, now: only then is an unknown rule a removed one. */
   readonly confirmNewestRules: () => Promise<boolean>;
+  readonly openDatabase: ActionServices['openDatabase'];
   /** While stopping: what was not begun can be claimed by others. */
   readonly onHandedBack?: () => Promise<void>;
   /** Which destinations are sent nothing, as the table says now. */
@@ -70,7 +73,8 @@ export class Dispatcher {
   readonly #settler: Settler;
   readonly #inHand: ClaimsInHand;
   readonly #worker: DeliveryWorker;
-  readonly #lanes = new DestinationLanes();
+  readonly #log: ActionLog;
+  readonly #lanes: DestinationLanes;
   readonly #attempts: AttemptsInFlight;
   readonly #breakers: Breakers;
   /** Counts the lives of the instance: a claim asked for in an earlier one belongs to others. */
@@ -80,6 +84,8 @@ export class Dispatcher {
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
+    this.#log = new ActionLog(options.telemetry);
+    this.#lanes = new DestinationLanes({ log: this.#log.write, openDatabase: options.openDatabase });
     this.#settler = new Settler({ ...options, onSettled: (settlements) => this.#settled(settlements) });
     this.#inHand = new ClaimsInHand({ ...options, onReleased: () => this.wake() }, performance.now());
     this.holds = new DestinationHolds({
@@ -123,6 +129,7 @@ export class Dispatcher {
    */
   load(config: Config): void {
     const now = performance.now();
+    this.#log.load(config);
     const retired = this.#lanes.load(config, now);
     this.#breakers.load(this.#lanes, now);
     this.#worker.load(config);

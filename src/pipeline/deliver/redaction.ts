@@ -12,11 +12,7 @@ const shortestCut = 1_000;
  * from what comes out here.
  */
 export function createSettlementRedactor(secrets: readonly string[]): (settlement: Settlement) => Settlement {
-  // In a body that is kept as text, a secret stands as JSON escapes it.
-  const spellings = secrets.flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
-  const long = spellings.filter((secret) => secret.length > shortestPart);
-  const whole = createRedactor(spellings);
-  const text = (value: string) => (value.length < shortestCut ? whole(value) : withoutCutSecret(whole(value), long));
+  const text = createTextRedactor(secrets);
   const nullable = (value: string | null) => (value === null ? null : text(value));
   return (settlement) => {
     const { errorClass, errorMessage, responseExcerpt, request, hold } = settlement;
@@ -34,7 +30,16 @@ export function createSettlementRedactor(secrets: readonly string[]): (settlemen
   };
 }
 
-function redactDeep(value: unknown, text: (value: string) => string): unknown {
+/** The same for one text. */
+export function createTextRedactor(secrets: readonly string[]): (text: string) => string {
+  // In a body that is kept as text, a secret stands as JSON escapes it.
+  const spellings = secrets.flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
+  const long = spellings.filter((secret) => secret.length > shortestPart);
+  const whole = createRedactor(spellings);
+  return (value) => (value.length < shortestCut ? whole(value) : withoutCutSecret(whole(value), long));
+}
+
+export function redactDeep(value: unknown, text: (value: string) => string): unknown {
   if (typeof value === 'string') return text(value);
   if (Array.isArray(value)) return value.map((item) => redactDeep(item, text));
   if (value === null || typeof value !== 'object') return value;

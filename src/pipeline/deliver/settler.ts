@@ -44,6 +44,11 @@ export class Settler {
     this.#writing ??= this.#write();
   }
 
+  /** It is in the table already: committed together with its effect. */
+  written(settlement: Settlement): void {
+    this.#options.onSettled([settlement]);
+  }
+
   /** Resolves when everything added so far is written, or `abandon` was called. */
   async flush(): Promise<void> {
     while (this.#writing !== null) await this.#writing;

@@ -40,6 +40,21 @@ export async function settle(
   });
 }
 
+/** One outcome, in a transaction that has begun: it counts when that commits. */
+export async function settleWithin(
+  client: pg.PoolClient,
+  instance: string,
+  settlement: Settlement,
+): Promise<ReadonlySet<string>> {
+  if (isPlain(settlement)) return settled(await client.query<{ id: string }>(plainSettlement(instance, [settlement])));
+  const { orderingKey, deadLetterId } = settlement.delivery;
+  await lockLanes(client, orderingKey === null ? [] : [settlement], deadLetterId === null ? [] : [deadLetterId]);
+  const values = settlementColumns(instance, [settlement]);
+  return settled(
+    await client.query<{ id: string }>({ ...settleStatement({ lanes: true, notes: false, holds: false }), values }),
+  );
+}
+
 /** Dead letters before lanes before deliveries, as `observers.replay` and the trigger that frees a lane do: another order would be a deadlock. */
 async function lockLanes(client: pg.PoolClient, inLanes: readonly Settlement[], replayed: readonly string[]) {
   if (replayed.length > 0) {
