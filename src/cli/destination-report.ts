@@ -5,6 +5,7 @@ import { formatPattern } from '../domain/outcome-pattern.ts';
 import { verdicts } from '../domain/outcome-policy.ts';
 import type { RetryPolicy } from '../domain/retry.ts';
 import type { Config, Destination } from '../domain/rules.ts';
+import type { OpenBreaker } from '../transport/postgres/destination-figures.ts';
 import type { HeldDestination } from '../transport/postgres/destination-holds.ts';
 import type { QueueStatus } from '../transport/postgres/status.ts';
 
@@ -27,6 +28,8 @@ export interface DestinationReport {
   readonly estimated: boolean;
   readonly oldest_due_at: string | null;
   readonly limits: Limits | null;
+  /** Circuit breakers of the instances that are not closed. */
+  readonly breakers: readonly Omit<OpenBreaker, 'destination'>[];
 }
 
 export interface Limits {
@@ -60,10 +63,11 @@ export interface Facts {
   readonly held: readonly HeldDestination[];
   readonly queue: readonly QueueStatus[];
   readonly oldestDue: ReadonlyMap<string, string>;
+  readonly breakers: readonly OpenBreaker[];
 }
 
 /** Every name that the file, the queue or the table knows: what left the file is still there until somebody looks after it. */
-export function knownDestinations({ config, held, queue }: Omit<Facts, 'oldestDue'>): string[] {
+export function knownDestinations({ config, held, queue }: Omit<Facts, 'oldestDue' | 'breakers'>): string[] {
   const names = [
     ...(config?.destinations.keys() ?? []),
     ...held.map((row) => row.destination),
@@ -72,7 +76,7 @@ export function knownDestinations({ config, held, queue }: Omit<Facts, 'oldestDu
   return [...new Set(names)];
 }
 
-export function reportOf(name: string, { config, held, queue, oldestDue }: Facts): DestinationReport {
+export function reportOf(name: string, { config, held, queue, oldestDue, breakers }: Facts): DestinationReport {
   const destination = config?.destinations.get(name) ?? null;
   const hold = held.find((row) => row.destination === name);
   const waiting = queue.find((row) => row.destination === name);
@@ -92,6 +96,7 @@ export function reportOf(name: string, { config, held, queue, oldestDue }: Facts
     estimated: waiting?.estimated ?? false,
     oldest_due_at: oldestDue.get(name) ?? null,
     limits: destination === null ? null : limitsOf(destination),
+    breakers: breakers.flatMap(({ destination: of, ...breaker }) => (of === name ? [breaker] : [])),
   };
 }
 

@@ -55,12 +55,20 @@ test('destinations: list, show, disable and enable, with the sidecar running and
   });
   const list = (await run('list')).stdout;
   expect(list).toMatch(
-    /^DESTINATION +KIND +STATE +PENDING +OLDEST DUE +ADDRESS\nhook +webhook +disabled +2 +.* ago +http/,
+    /^DESTINATION +KIND +STATE +PENDING +OLDEST DUE +BREAKERS +ADDRESS\nhook +webhook +disabled +2 +.* ago +– +http/,
   );
   expect(json(await runProgram(['status', '-c', rules, '--json'])).held_destinations).toMatchObject([
     { destination: 'hook', state: 'disabled', disabled_by: 'person', reason: 'they move' },
   ]);
   expect(hook.received.total).toBe(0);
+
+  // As an instance says it with its heartbeat; another one than that which runs, whose own would say that all are closed.
+  await database.query(
+    `insert into observers.instances (id, host, pid, version, rules_version, breakers)
+     values (gen_random_uuid(), 'elsewhere', 7, '1', 'v', '[{"destination": "hook", "tenant": "acme", "state": "open"}]')`,
+  );
+  const shownDisabled = (await run('show', 'hook')).stdout;
+  expect(shownDisabled).toMatch(/^breaker +open at elsewhere 7, for tenant acme$/m);
 
   // While it runs.
   expect(json(await run('enable', 'hook', '--json'))).toEqual({

@@ -6,7 +6,12 @@ import { didYouMean } from '../../config/suggestions.ts';
 import { formatDuration } from '../../config/units.ts';
 import { UserError } from '../../domain/errors.ts';
 import type { Config } from '../../domain/rules.ts';
-import { type LastAttempt, readLastAttempts, readOldestDue } from '../../transport/postgres/destination-figures.ts';
+import {
+  type LastAttempt,
+  readLastAttempts,
+  readOldestDue,
+  readOpenBreakers,
+} from '../../transport/postgres/destination-figures.ts';
 import {
   disableDestination,
   enableDestination,
@@ -59,9 +64,13 @@ function command(name: string, description: string): Command {
 async function withFacts<T>(options: Options, work: (pool: pg.Pool, facts: Facts) => Promise<T>): Promise<T> {
   const config = existsSync(options.config) ? await readConfig(options) : null;
   return withDatabase(await readDatabaseUrl(options), async (pool) => {
-    const [held, queue] = await Promise.all([readHeldDestinations(pool), readQueue(pool)]);
+    const [held, queue, breakers] = await Promise.all([
+      readHeldDestinations(pool),
+      readQueue(pool),
+      readOpenBreakers(pool),
+    ]);
     const known = knownDestinations({ config, held, queue });
-    return work(pool, { config, held, queue, oldestDue: await readOldestDue(pool, known) });
+    return work(pool, { config, held, queue, breakers, oldestDue: await readOldestDue(pool, known) });
   });
 }
 
@@ -78,9 +87,10 @@ function listCommand(): Command {
       stateInWords(one),
       pendingInWords(one),
       one.oldest_due_at === null ? '–' : dueInWords(one.oldest_due_at),
+      one.breakers.length === 0 ? '–' : [...new Set(one.breakers.map(({ state }) => state))].join(', '),
       one.address ?? '–',
     ]);
-    console.log(table(['DESTINATION', 'KIND', 'STATE', 'PENDING', 'OLDEST DUE', 'ADDRESS'], cells));
+    console.log(table(['DESTINATION', 'KIND', 'STATE', 'PENDING', 'OLDEST DUE', 'BREAKERS', 'ADDRESS'], cells));
   });
 }
 
@@ -189,6 +199,9 @@ function describe(report: DestinationReport, last: Last, config: Config | null):
     ...line('retry', destination === undefined ? null : retryInWords(destination.retry)),
     ...line('retry_after_max', limits && formatDuration(limits.retry_after_max_ms)),
     ...line('circuit breaker', limits && breakerInWords(limits.circuit_breaker)),
+    ...report.breakers.flatMap(({ tenant, state, host, pid }) =>
+      line('breaker', `${state} at ${host} ${pid}${tenant === null ? '' : `, for tenant ${tenant}`}`),
+    ),
     ...Object.entries(destination === undefined ? {} : outcomesOf(destination)).flatMap(([verdict, patterns]) =>
       line(verdict, patterns.length === 0 ? null : patterns.join(' ')),
     ),

@@ -38,6 +38,27 @@ export async function readOldestDue(
   return new Map(rows.map(({ destination, due_at }) => [destination, due_at]));
 }
 
+/** A circuit breaker that is not closed, and whose. */
+export interface OpenBreaker {
+  readonly destination: string;
+  readonly tenant: string | null;
+  readonly state: string;
+  readonly instance: string;
+  readonly host: string;
+  readonly pid: number;
+}
+
+/** As the living instances said with their last heartbeat. */
+export async function readOpenBreakers(pool: pg.Pool): Promise<readonly OpenBreaker[]> {
+  const { rows } = await pool.query<OpenBreaker>(
+    `select b.destination, b.tenant, b.state, i.id::text as instance, i.host, i.pid
+     from observers.instances i
+     cross join lateral jsonb_to_recordset(i.breakers) as b(destination text, tenant text, state text)
+     where i.breakers is not null and i.declared_dead_at is null order by i.started_at`,
+  );
+  return rows;
+}
+
 /** The last success and the last failure among the newest 10,000 attempts of all destinations: the history has no index for more. */
 export async function readLastAttempts(
   pool: pg.Pool,
