@@ -26,6 +26,7 @@ import { createInstanceRegistry } from './transport/postgres/instance-registry.t
 import { inTime, Lifeline } from './transport/postgres/lifeline.ts';
 import { requireMigrations } from './transport/postgres/migrations.ts';
 import { openNotificationLog } from './transport/postgres/notification-log.ts';
+import { readPendingTenants } from './transport/postgres/pending-tenants.ts';
 import { isRouted, openRoutingSession } from './transport/postgres/routing-session.ts';
 import { openStatements } from './transport/postgres/statements.ts';
 import { type DatabaseStatus, readDatabaseStatus, readRoutingLag } from './transport/postgres/status.ts';
@@ -60,6 +61,8 @@ export interface Readiness {
   readonly reasons: readonly string[];
 }
 
+/** Those with the most waiting: who comes after so many is far from any quota. */
+const countedTenants = 10_000;
 /** Routing may lag this much before the instance says it is not ready. Milliseconds. */
 const lagBoundMs = 60_000;
 /** Notifications that do not arrive by then are not waited for. Milliseconds. */
@@ -145,6 +148,13 @@ export class Engine {
       },
       rules: () => this.#rules,
       pollIntervalMs: () => this.#config.settings.pollIntervalMs,
+      quotas: {
+        quotas: () => this.#config.settings.tenants,
+        readPending: async () => {
+          const pending = await readPendingTenants(this.#pools.durable, countedTenants);
+          return new Map(pending.map((one) => [one.tenant, one.pending]));
+        },
+      },
       reserve: (deliveries) => this.#dispatcher.reserve(deliveries),
       onDeliveries: () => this.#dispatcher.wake(),
     });

@@ -127,6 +127,11 @@ const observerDefinition = record(
 );
 
 const tenantQuota: JsonSchema = {
+  max_pending: whole(
+    'Deliveries of a tenant that may wait, about: what comes on top becomes dead letters (`over_quota`), to be replayed.',
+    1,
+    1_000_000_000,
+  ),
   max_rate: {
     description: 'At most this many attempts for a tenant at all destinations together, per process.',
     $ref: '#/definitions/rate',

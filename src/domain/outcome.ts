@@ -44,5 +44,6 @@ export interface Failure {
  * - `engine_fault`: a condition or template could not be evaluated
  * - `loop`: `sql` actions that cause one another's events had gone round too often
  * - `rule_removed`: the observer, action or destination is no longer in the file
+ * - `over_quota`: its tenant had as many deliveries waiting as it may (`settings.tenants.max_pending`)
  */
-export type DeadLetterReason = 'exhausted' | 'rejected' | 'engine_fault' | 'loop' | 'rule_removed';
+export type DeadLetterReason = 'exhausted' | 'rejected' | 'engine_fault' | 'loop' | 'rule_removed' | 'over_quota';

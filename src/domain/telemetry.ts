@@ -43,6 +43,7 @@ export type TelemetryEvent =
   | { readonly type: 'delivery.fenced'; readonly count: number }
   | { readonly type: 'delivery.rescued'; readonly count: number }
   | BreakerChanged
+  | QuotaExceeded
   /** Nothing is sent there until a person enables it; what is queued waits. */
   | {
       readonly type: 'destination.disabled';
@@ -55,6 +56,15 @@ export type TelemetryEvent =
   | { readonly type: 'destination.paused'; readonly destination: string; readonly forMs: number }
   | { readonly type: 'instance.suspended'; readonly silentMs: number }
   | { readonly type: 'retention.dropped'; readonly partition: string };
+
+/** Deliveries that became dead letters because so many of their tenant wait; told at once, then every ten seconds. */
+export interface QuotaExceeded {
+  readonly type: 'quota.exceeded';
+  readonly tenant: string;
+  readonly deliveries: number;
+  /** What the tenant may have. */
+  readonly most: number;
+}
 
 export interface BreakerChanged {
   readonly type: 'breaker.changed';

@@ -163,6 +163,11 @@ function entryOf(event: TelemetryEvent): Entry | null {
       return warn(`${event.count} outcomes came too late: other instances had taken the deliveries over`);
     case 'delivery.rescued':
       return warn(`${event.count} deliveries of a silent instance were taken over`);
+    case 'quota.exceeded':
+      return warn(
+        `${count(event.deliveries, 'delivery')} of tenant ${event.tenant} went to the dead letters: ${event.most} wait already, and it may have no more`,
+        { tenant: event.tenant, deliveries: event.deliveries, max_pending: event.most },
+      );
     case 'breaker.changed':
       return breakerEntry(event);
     case 'destination.disabled':

@@ -95,6 +95,8 @@ export interface RoutingSession {
 export interface Decisions {
   readonly deliveries: readonly NewDelivery[];
   readonly faults: readonly ConditionFault[];
+  /** Their tenants have as many waiting as they may: dead letters, to be replayed. */
+  readonly overQuota?: readonly NewDelivery[];
 }
 
 export interface NewDelivery {

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import pc from 'picocolors';
+import { readPendingTenants, type TenantPending } from '../../transport/postgres/pending-tenants.ts';
 import { type DatabaseStatus, type InstanceStatus, readDatabaseStatus } from '../../transport/postgres/status.ts';
 import {
   type ConfigOptions,
@@ -13,6 +14,7 @@ import {
 import { ago, span, table } from '../table.ts';
 import { watch } from '../watch.ts';
 
+const shownTenants = 20;
 /** Twice the default of settings.instance_timeout: by then others have taken its work. */
 const silentMs = 20_000;
 
@@ -22,7 +24,7 @@ export function statusCommand(): Command {
     .addOption(configOption())
     .addOption(databaseOption())
     .addOption(jsonOption())
-    .option('--detailed', 'also the last error of each destination')
+    .option('--detailed', 'also the last error of each destination, and the tenants with the most deliveries pending')
     .addOption(
       new Option('-w, --watch [interval]', 'again and again, until Ctrl-C; with --json a line each time')
         .argParser(duration)
@@ -31,7 +33,10 @@ export function statusCommand(): Command {
     .action(async (options: Options) => {
       const url = await readDatabaseUrl(options);
       const look = async () => {
-        const status = await withDatabase(url, readDatabaseStatus);
+        const status = await withDatabase(url, async (pool) => ({
+          ...(await readDatabaseStatus(pool)),
+          ...(options.detailed && { tenants: await readPendingTenants(pool, shownTenants) }),
+        }));
         if (!options.json) return describe(status, options.detailed === true);
         return JSON.stringify(status, null, options.watch === undefined ? 2 : 0);
       };
@@ -51,11 +56,12 @@ interface Options extends ConfigOptions {
   readonly watch?: number;
 }
 
-function describe(status: DatabaseStatus, detailed: boolean): string {
+function describe(status: DatabaseStatus & { readonly tenants?: readonly TenantPending[] }, detailed: boolean): string {
   return [
     instances(status),
     routing(status),
     queue(status, detailed),
+    ...tenants(status.tenants ?? []),
     ...breakers(status),
     ...heldDestinations(status),
     ...heldLanes(status),
@@ -76,6 +82,12 @@ function instances({ instances: rows }: DatabaseStatus): string {
     `${span(row.silent_ms)} ago`,
   ]);
   return table(['HOST', 'PID', 'VERSION', 'RULES', 'DOES', 'CLAIMED', 'STARTED', 'HEARTBEAT'], cells);
+}
+
+function tenants(rows: readonly TenantPending[]): string[] {
+  if (rows.length === 0) return [];
+  const cells = rows.map(({ tenant, pending, estimated }) => [tenant, estimated ? `~${pending}` : String(pending)]);
+  return [table(['TENANT', 'PENDING'], cells)];
 }
 
 function breakers({ instances: rows }: DatabaseStatus): string[] {

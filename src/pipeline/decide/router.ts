@@ -10,6 +10,7 @@ import type { Telemetry } from '../../domain/telemetry.ts';
 import type { NewDelivery, Reservation, RoutingSession } from '../../transport/contract.ts';
 import { StageLoop } from '../stage-loop.ts';
 import { type Decided, decide, decideAgain } from './decide.ts';
+import { PendingQuotas, type PendingQuotasOptions } from './pending-quotas.ts';
 import type { RuleIndex } from './rule-index.ts';
 
 export interface RouterOptions {
@@ -22,6 +23,8 @@ export interface RouterOptions {
   readonly reserve: (deliveries: readonly NewDelivery[]) => Reservation | null;
   /** Called after a commit that left deliveries to be claimed. */
   readonly onDeliveries: () => void;
+  /** How much of a tenant may wait; absent: as much as comes. */
+  readonly quotas?: Omit<PendingQuotasOptions, 'telemetry' | 'mustQueue'>;
   readonly telemetry: Telemetry;
   readonly isTransient: (error: unknown) => boolean;
 }
@@ -48,6 +51,7 @@ const none: readonly NewDelivery[] = [];
 export class Router {
   readonly #options: RouterOptions;
   readonly #loop: StageLoop;
+  readonly #quotas: PendingQuotas | null;
   #session: RoutingSession | null = null;
   /** Not before, whatever rings for events: all instances hear of those. */
   #askAgainAt = Number.NEGATIVE_INFINITY;
@@ -58,6 +62,11 @@ export class Router {
 
   constructor(options: RouterOptions) {
     this.#options = options;
+    const { quotas, telemetry } = options;
+    // Whose dead hold their lane: one that is refused would let those behind it pass.
+    const mustQueue = ({ observer, orderingKey }: NewDelivery) =>
+      orderingKey !== null && options.rules().observer(observer)?.onDead === 'block';
+    this.#quotas = quotas === undefined ? null : new PendingQuotas({ ...quotas, mustQueue, telemetry });
     this.#loop = new StageLoop({
       name: 'decide',
       round: () => this.#round(),
@@ -131,7 +140,7 @@ export class Router {
   /** @returns false when this session is over */
   async #route(session: RoutingSession, stored: readonly EventRecord[]): Promise<boolean> {
     const began = performance.now();
-    const decided = decide(stored, this.#options.rules());
+    const decided = await this.#withinQuotas(decide(stored, this.#options.rules()));
     const claimed = await this.#commit(session, decided);
     if (claimed === null) {
       await this.#close('another router moved the checkpoint');
@@ -140,6 +149,13 @@ export class Router {
     if (decided.deliveries.length > claimed) this.#options.onDeliveries();
     this.#announce(decided, performance.now() - began);
     return true;
+  }
+
+  async #withinQuotas(decided: Decided): Promise<Decided> {
+    const quotas = this.#quotas;
+    if (quotas === null || !quotas.bounded) return decided;
+    const { within, over } = await quotas.share(decided.deliveries, performance.now());
+    return over.length === 0 ? decided : { ...decided, deliveries: within, overQuota: over };
   }
 
   /** @returns how many of the deliveries went straight to the next stage; null when nothing was written */
@@ -205,6 +221,7 @@ export class Router {
     const session = this.#session;
     this.#session = null;
     if (session === null) return;
+    this.#quotas?.forget();
     this.#options.telemetry({ type: 'routing.lost', reason });
     await session.close();
   }

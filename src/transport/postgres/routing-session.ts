@@ -23,7 +23,7 @@ import { Delta, elements, type ReadSlice } from './delta.ts';
 import { type EventRow, toEventRecord } from './event-row.ts';
 import { type HandedOver, toClaims } from './handover.ts';
 import { lockClass, locks } from './locks.ts';
-import { commitQuery, decisionColumns, deltaQuery, replayQuery, replaysQuery, sliceQuery } from './routing-sql.ts';
+import { commitStatement, decisionColumns, deltaQuery, replayQuery, replaysQuery, sliceQuery } from './routing-sql.ts';
 import { WatchedClient } from './watched-client.ts';
 import type { Wires } from './wires.ts';
 
@@ -206,13 +206,15 @@ class PostgresRoutingSession implements RoutingSession {
     const delta = this.#delta;
     if (delta === null) return [];
     const next = this.#advance(delta);
-    const { rows } = await this.#query<CommitRow>('commit', commitQuery, [
+    const { name, text, values } = commitStatement(decisions);
+    const { rows } = await this.#query<CommitRow>(name, text, [
       this.#checkpoint.version,
       next.snapshot,
       next.target,
       next.afterId,
       ...decisionColumns(decisions, handover),
       delta.onDisk ? 'off' : 'on',
+      ...values,
     ]);
     if (rows[0]?.moved !== '1') return null;
     this.#checkpoint = next;

@@ -1,7 +1,7 @@
 /** The statements of a routing session. */
 
 import { createHash } from 'node:crypto';
-import type { Decisions, Handover } from '../contract.ts';
+import type { Decisions, Handover, NewDelivery } from '../contract.ts';
 import { eventBytes, eventColumns, keptEventColumns } from './event-row.ts';
 
 /**
@@ -103,6 +103,37 @@ const decisionInput = (first: number) => `
     where (select moved from gate)
   )`;
 
+/** $22 – $28, in a statement of its own: most commits have none. They wait for nobody, and nobody for them. */
+const refusedByQuota = `,
+  refused as (
+    insert into observers.dead_letters
+      (event_id, event_uid, event, observer, action, destination, tenant, reason, error_class, error_message, rule_version, ordering_key)
+    select e.id, e.uid, observers.event_json(e), q.observer, q.action, q.destination, e.tenant, 'over_quota', 'over_quota',
+           'the tenant had as many deliveries waiting as it may (settings.tenants.max_pending)', q.rule_version, q.ordering_key
+    from unnest($22::bigint[], $23::timestamptz[], $24::text[], $25::text[], $26::text[], $27::text[], $28::text[])
+      with ordinality as q(event_id, event_at, observer, action, destination, ordering_key, rule_version, n)
+    join observers.events e on e.id = q.event_id and e.created_at = q.event_at
+    where (select moved from gate)
+    order by q.n
+  )`;
+
+/** The statement for these decisions, and what it takes besides. */
+export function commitStatement({ overQuota = [] }: Decisions) {
+  return overQuota.length === 0 ? plainCommit : { ...refusingCommit, values: refusedColumns(overQuota) };
+}
+
+function refusedColumns(deliveries: readonly NewDelivery[]): unknown[] {
+  return [
+    deliveries.map((d) => d.event.id),
+    deliveries.map((d) => d.event.at),
+    deliveries.map((d) => d.observer),
+    deliveries.map((d) => d.action),
+    deliveries.map((d) => d.destination),
+    deliveries.map((d) => laneKey(d.orderingKey)),
+    deliveries.map((d) => d.ruleVersion),
+  ];
+}
+
 /**
  * $1 version to swap, $2 – $4 the new checkpoint, then the decisions, $21 synchronous_commit. Another version: not a row is
  * written.
@@ -111,7 +142,7 @@ const decisionInput = (first: number) => `
  * they were and routes them again, under the same ids. It can only forget deliveries that were in flight, because what
  * settles one does wait, and flushes what was written before it.
  */
-export const commitQuery = `
+const commitQuery = (overQuota: boolean) => `
 with move as (
     update observers.checkpoints
     set snapshot = $2::pg_snapshot, target = $3::pg_snapshot, after_id = $4::bigint, version = version + 1, updated_at = now()
@@ -126,10 +157,13 @@ with move as (
     select e.id, e.uid, observers.event_json(e), f.observer, e.tenant, 'engine_fault', 'condition', f.message, f.rule_version
     from fault f join observers.events e on e.id = f.event_id and e.created_at = f.event_at
     order by f.n
-  )
+  )${overQuota ? refusedByQuota : ''}
 select count(*)::text as moved, set_config('synchronous_commit', $21, true),
        (select array_agg(array[id::text, lease::text]) from queued where state = 'claimed') as claimed
 from move`;
+
+const plainCommit = { name: 'commit', text: commitQuery(false), values: [] as unknown[] };
+const refusingCommit = { name: 'commit_over_quota', text: commitQuery(true) };
 
 export const replaysQuery = `
 select r.dead_letter_id::text, d.observer, d.rule_version, ${keptEventColumns('d')}
