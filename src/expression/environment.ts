@@ -16,6 +16,7 @@ import { RE2JS } from 're2js';
 import { registerFunctions, registerMixedArithmetic, registerNull } from './functions.ts';
 import { RawText } from './print.ts';
 import { DeliveryView, EventView } from './scope.ts';
+import { registerValueFunctions } from './values.ts';
 
 export const variables = ['event', 'new', 'old', 'changed', 'payload', 'delivery'] as const;
 
@@ -59,6 +60,7 @@ function createEnvironment(): Environment {
   // `dyn`, not `map`: they may be null, and a payload may be a text.
   for (const name of ['new', 'old', 'payload']) created.registerVariable(name, 'dyn');
   registerFunctions(created);
+  registerValueFunctions(created);
   registerMixedArithmetic(created);
   registerNull(created);
   return created;

@@ -70,7 +70,17 @@ export function registerNull(environment: Environment): void {
   for (const test of ['startsWith(string)', 'endsWith(string)', 'contains(dyn)', 'matches(Pattern)']) {
     environment.registerFunction(`null.${test}: bool`, no, synchronous);
   }
-  for (const change of ['lower()', 'upper()', 'lowerAscii()', 'upperAscii()', 'trim()', 'replace(string, string)']) {
+  for (const change of [
+    'lower()',
+    'upper()',
+    'lowerAscii()',
+    'upperAscii()',
+    'trim()',
+    'replace(string, string)',
+    'split(string)',
+    'join(string)',
+    'join()',
+  ]) {
     environment.registerFunction(`null.${change}: dyn`, unknown, synchronous);
   }
 }

@@ -2,9 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import type { EventRecord } from '../../src/domain/event.ts';
 import { ExpressionError, type Scope, type TemplateMode } from '../../src/domain/expression.ts';
+import { deliveryFields, eventFields, functionNames, variables } from '../../src/expression/environment.ts';
 import { CompileError, compileCondition, compileTemplate, compileTree, fires } from '../../src/expression/index.ts';
 import { scope } from '../expression/record.ts';
-import { pages, place, type Snippet, snippetsOf } from './snippets.ts';
+import { pages, place, readPage, type Snippet, snippetsOf } from './snippets.ts';
 
 const all = pages.flatMap(snippetsOf);
 
@@ -82,5 +83,33 @@ describe('templates', () => {
       const seen = mode === undefined ? rendered.render(on) : rendered.renderText(on);
       expect([template, seen]).toEqual([template, becomes]);
     }
+  });
+});
+
+describe('docs/expressions.md', () => {
+  const text = readPage('docs/expressions.md');
+  /** Not meant for anybody: switched off, a detail of ours, or CEL's older name for one that is there. */
+  const silent = ['bind', 'yearDay', 'lowerAscii', 'upperAscii'];
+
+  it('has every function and variable that there is', () => {
+    const functions = [...functionNames].filter((name) => /^[a-z]/i.test(name) && !silent.includes(name));
+    expect(functions.filter((name) => !new RegExp(`\\b${name}\\(`).test(text))).toEqual([]);
+    expect(variables.filter((name) => !new RegExp(`^\\|[^|]*\`${name}\``, 'm').test(text))).toEqual([]);
+    const fields = [...Object.keys(eventFields), ...Object.keys(deliveryFields)];
+    expect(fields.filter((name) => !text.includes(`\`${name}\``))).toEqual([]);
+  });
+
+  it('has an example of each', () => {
+    const examples = all.filter(({ file, language }) => file === 'docs/expressions.md' && language === 'cel');
+    const shown = examples.map((snippet) => snippet.text).join('\n');
+    const functions = [...functionNames].filter((name) => /^[a-z]/i.test(name) && ![...silent, 'raw'].includes(name));
+    expect(functions.filter((name) => !new RegExp(`\\b${name}\\(`).test(shown))).toEqual([]);
+  });
+
+  it('has no function that there is not', () => {
+    const table = text.slice(text.indexOf('## Functions'), text.indexOf('```cel', text.indexOf('## Functions')));
+    const named = [...table.matchAll(/`[^`]*?\b([A-Za-z_]\w*)\(/g)].map((match) => match[1] ?? '');
+    expect(named.length).toBeGreaterThan(40);
+    expect(named.filter((name) => !functionNames.has(name))).toEqual([]);
   });
 });
