@@ -43,12 +43,12 @@ describe('the receiver of docs/deliveries.md', () => {
     const { url, seen } = await start(receiver);
     const send = (secret: string, id: string) => deliver(url, secret, id);
     expect(await send(variables.BILLING_WEBHOOK_SECRET ?? '', 'msg_one')).toMatchObject({
-      kind: 'delivered',
+      errorClass: null,
       status: 204,
     });
-    expect(await send(variables.BILLING_WEBHOOK_SECRET ?? '', 'msg_one')).toMatchObject({ kind: 'delivered' });
+    expect(await send(variables.BILLING_WEBHOOK_SECRET ?? '', 'msg_one')).toMatchObject({ errorClass: null });
     expect(await send(variables.BILLING_WEBHOOK_SECRET_NEW ?? '', 'msg_two')).toMatchObject({
-      kind: 'rejected',
+      errorClass: 'http_401',
       status: 401,
     });
     const old = { 'webhook-id': 'x', 'webhook-timestamp': '1', 'webhook-signature': 'v1,AA==' };
