@@ -49,7 +49,7 @@ function section(explained: ExplainedObserver, event: EventRecord, history: Even
   const { observer, verdict, fault, condition } = explained;
   const place = `${config.file ?? 'line'}:${observer.position.line}`;
   return [
-    `${pc.bold(observer.name)}  ${verdicts[verdict]}  ${pc.dim(place)}`,
+    `${pc.bold(observer.name)}  ${verdicts[verdict]}${observer.mode === 'shadow' ? pc.yellow('  in shadow mode: nothing is sent') : ''}  ${pc.dim(place)}`,
     ...conditionOf(explained, event).map((line) => `  ${line}`),
     // A condition that is an error has said so above.
     ...(fault === null || condition?.verdict === 'error' ? [] : [`  ${pc.red(fault)}`]),
@@ -112,6 +112,7 @@ export function explanationJson(history: EventHistory, config: Config, only?: st
       .map(({ observer, verdict, listens, condition, fault }) => ({
         observer: observer.name,
         verdict,
+        mode: observer.mode,
         line: observer.position.line,
         listens,
         condition,

@@ -53,7 +53,8 @@ const to = ({
   observer: string;
   action: string | null;
   destination: string | null;
-}) => `${observer}${action === null ? '' : `/${action}`}${destination === null ? '' : ` → ${destination}`}`;
+}) =>
+  `${observer}${action === null || action === '' ? '' : `/${action}`}${destination === null || destination === '' ? '' : ` → ${destination}`}`;
 
 function attempted(attempt: PastAttempt): Moment {
   const {

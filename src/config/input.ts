@@ -163,6 +163,8 @@ export interface ObserverInput {
   readonly when?: string | Readonly<Record<string, unknown>>;
   /** `key`, or an expression: deliveries with the same value to one destination go first in, first out. */
   readonly order_by?: string | OrderingInput;
+  /** `shadow`: record what it would send, and send nothing. Default: live. */
+  readonly mode?: 'live' | 'shadow';
   readonly actions: readonly ActionInput[];
 }
 

@@ -19,12 +19,13 @@ export function readObservers(
     const on = readOperations(field.get('on'), source);
     const when = readCondition(field.get('when'));
     const { orderBy, onDead } = readOrdering(field.get('order_by'));
+    const mode = field.get('mode').text() === 'shadow' ? 'shadow' : 'live';
     const actions = readActions(field.get('actions'), destinations);
     if (source === null) continue;
     const version = versionOf(field, actions, destinations.declared);
     observers.set(
       name,
-      Object.freeze({ name, position: field.keyPosition, source, on, when, orderBy, onDead, actions, version }),
+      Object.freeze({ name, position: field.keyPosition, source, on, when, orderBy, onDead, mode, actions, version }),
     );
   }
   return observers;

@@ -116,6 +116,12 @@ const observerDefinition = record(
       },
       examples: ['key', 'new.customer_id', { expression: 'key', on_dead: 'block' }],
     },
+    mode: {
+      description:
+        '`shadow`: record in the history what it would send, and send nothing. To try a new rule beside the running ones.',
+      enum: ['live', 'shadow'],
+      default: 'live',
+    },
     actions: {
       description: 'What to do, each on its own: one that fails does not hold up the others.',
       type: 'array',

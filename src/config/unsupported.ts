@@ -10,7 +10,6 @@ export const unsupportedKeys: ReadonlySet<string> = new Set([
   'ingest',
   'jetstream',
   'lookup',
-  'mode',
   'nats',
   'proxy',
   'redis',

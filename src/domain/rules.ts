@@ -330,6 +330,8 @@ export interface Observer {
   readonly orderBy: CompiledExpression | null;
   /** When one of an ordered lane dies: `skip` goes on with the next, `block` waits until it is replayed or discarded. */
   readonly onDead: OnDead;
+  /** `shadow`: what it would send is recorded, and nothing is sent. */
+  readonly mode: 'live' | 'shadow';
   readonly actions: readonly Action[];
   /** Hash of the rule as written: kept with every delivery and dead letter. */
   readonly version: string;

@@ -65,7 +65,7 @@ async function requestFailures(
   const action = found?.observer.actions.find((one) => one.name === actionName);
   if (found?.verdict !== 'fires' || action === undefined) return [];
   try {
-    const different = differences(json, await renderedRequest(event, createScope(event), name, action));
+    const different = differences(json, await renderedRequest(createScope(event), name, action));
     if (different.length === 0) return [];
     return [{ ...failure(`the request of ${name}/${actionName} is otherwise`), differences: different }];
   } catch (error) {

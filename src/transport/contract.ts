@@ -97,6 +97,23 @@ export interface Decisions {
   readonly faults: readonly ConditionFault[];
   /** Their tenants have as many waiting as they may: dead letters, to be replayed. */
   readonly overQuota?: readonly NewDelivery[];
+  /** Of observers in shadow mode; absent: none. */
+  readonly shadows?: readonly ShadowRecord[];
+}
+
+/** What an observer in shadow mode would have sent: a line of the history, in place of a delivery. */
+export interface ShadowRecord {
+  readonly event: EventRecord;
+  readonly observer: string;
+  /** Empty, as is the destination, when the condition could not be evaluated. */
+  readonly action: string;
+  readonly destination: string;
+  readonly ruleVersion: string;
+  /** Without secrets; undefined when it can't be told. */
+  readonly request: unknown;
+  /** `condition` or `template`; null: it would have been sent. */
+  readonly errorClass: string | null;
+  readonly errorMessage: string | null;
 }
 
 export interface NewDelivery {

@@ -65,6 +65,7 @@ function describe(status: DatabaseStatus & { readonly tenants?: readonly TenantP
     ...breakers(status),
     ...heldDestinations(status),
     ...heldLanes(status),
+    ...shadows(status),
     deadLetters(status),
   ].join('\n\n');
 }
@@ -154,6 +155,13 @@ function heldLanes({ held_lanes: lanes }: DatabaseStatus): string[] {
   return [
     `${pc.red('Lanes that wait for a dead letter: `dlq retry ID` or `dlq discard ID` lets them go on.')}\n${held}`,
   ];
+}
+
+function shadows({ shadows: rows }: DatabaseStatus): string[] {
+  if (rows.length === 0) return [];
+  const cells = rows.map((row) => [row.observer, String(row.records), String(row.faults), ago(row.newest)]);
+  const head = ['IN SHADOW MODE', 'NOT SENT IN 24 H', 'FAULTS', 'NEWEST'];
+  return [table(head, cells)];
 }
 
 function deadLetters({ dead_letters: count }: DatabaseStatus): string {

@@ -8,21 +8,30 @@ import type { RuleIndex } from './rule-index.ts';
 export interface Decided extends Decisions {
   /** All events, under the names of the file: those of the deliveries and faults are among them. */
   readonly events: readonly EventRecord[];
+  /** What observers in shadow mode would have done. */
+  readonly shadowed: readonly Shadowed[];
+}
+
+/** An observer in shadow mode that fires. */
+export interface Shadowed {
+  readonly scope: Scope;
+  readonly observer: Observer;
+  /** It does not fire: this is wrong with its condition. */
+  readonly fault: string | null;
 }
 
 /** Stored events × observers → deliveries: pure, in the order of the events and, within one, of the file. */
 export function decide(stored: readonly EventRecord[], rules: RuleIndex): Decided {
   const events: EventRecord[] = [];
-  const deliveries: NewDelivery[] = [];
-  const faults: ConditionFault[] = [];
+  const decided: Deciding = { deliveries: [], faults: [], shadowed: [] };
   for (const record of stored) {
     const event = rules.named(record);
     events.push(event);
     const scope = createScope(event);
     const observers = rules.candidates(event, scope);
-    if (observers.length > 0) decideEvent(scope, record, observers, deliveries, faults);
+    if (observers.length > 0) decideEvent(scope, record, observers, decided);
   }
-  return { events, deliveries, faults };
+  return { events, ...decided };
 }
 
 /** One event and one observer once more, because its condition could not be evaluated. */
@@ -37,11 +46,20 @@ export function decideAgain(
     const message = `there is no observer ${JSON.stringify(name)} any more: restore it and replay this, or discard it`;
     return { deliveries: [], faults: [{ event, observer: name, message, ruleVersion }] };
   }
-  const deliveries: NewDelivery[] = [];
-  const faults: ConditionFault[] = [];
+  if (observer.mode === 'shadow') {
+    const message = `observer ${JSON.stringify(name)} is in shadow mode: make it live and replay this, or discard it`;
+    return { deliveries: [], faults: [{ event, observer: name, message, ruleVersion }] };
+  }
+  const decided: Deciding = { deliveries: [], faults: [], shadowed: [] };
   const scope = createScope(event);
-  if (rules.candidates(event, scope).includes(observer)) decideEvent(scope, stored, [observer], deliveries, faults);
-  return { deliveries, faults };
+  if (rules.candidates(event, scope).includes(observer)) decideEvent(scope, stored, [observer], decided);
+  return { deliveries: decided.deliveries, faults: decided.faults };
+}
+
+interface Deciding {
+  readonly deliveries: NewDelivery[];
+  readonly faults: ConditionFault[];
+  readonly shadowed: Shadowed[];
 }
 
 /** A condition that can't be evaluated is this observer's fault alone: the others and the stream go on. */
@@ -49,14 +67,17 @@ function decideEvent(
   scope: Scope,
   stored: EventRecord,
   observers: readonly Observer[],
-  deliveries: NewDelivery[],
-  faults: ConditionFault[],
+  { deliveries, faults, shadowed }: Deciding,
 ): void {
   const event = scope.record;
   for (const observer of observers) {
     try {
       if (!matches(observer, scope)) continue;
       const orderingKey = orderingKeyOf(observer, scope);
+      if (observer.mode === 'shadow') {
+        shadowed.push({ scope, observer, fault: null });
+        continue;
+      }
       for (const action of observer.actions) {
         deliveries.push({
           event,
@@ -69,7 +90,9 @@ function decideEvent(
         });
       }
     } catch (error) {
-      faults.push({ event, observer: observer.name, message: faultMessage(error), ruleVersion: observer.version });
+      const message = faultMessage(error);
+      if (observer.mode === 'shadow') shadowed.push({ scope, observer, fault: message });
+      else faults.push({ event, observer: observer.name, message, ruleVersion: observer.version });
     }
   }
 }

@@ -25,10 +25,14 @@ export interface ExplainedObserver {
 }
 
 export function explainEvent(stored: EventRecord, config: Config, rules = new RuleIndex(config)): ExplainedEvent {
-  const { deliveries, faults, events } = decide([stored], rules);
+  const { deliveries, faults, events, shadowed } = decide([stored], rules);
   const event = events[0] ?? stored;
-  const firing = new Set(deliveries.map(({ observer }) => observer));
   const faulty = new Map(faults.map(({ observer, message }) => [observer, message]));
+  const firing = new Set(deliveries.map(({ observer }) => observer));
+  for (const { observer, fault } of shadowed) {
+    if (fault === null) firing.add(observer.name);
+    else faulty.set(observer.name, fault);
+  }
   const scope = createScope(event);
   const ofSource = [...config.observers.values()].filter(({ source }) => source.name === event.source);
   return {

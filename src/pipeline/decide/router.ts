@@ -140,8 +140,9 @@ export class Router {
   /** @returns false when this session is over */
   async #route(session: RoutingSession, stored: readonly EventRecord[]): Promise<boolean> {
     const began = performance.now();
-    const decided = await this.#withinQuotas(decide(stored, this.#options.rules()));
-    const claimed = await this.#commit(session, decided);
+    const rules = this.#options.rules();
+    const decided = await this.#withinQuotas(decide(stored, rules));
+    const claimed = await this.#commit(session, { ...decided, shadows: rules.shadows.records(decided.shadowed) });
     if (claimed === null) {
       await this.#close('another router moved the checkpoint');
       return false;

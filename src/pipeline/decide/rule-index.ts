@@ -4,16 +4,19 @@ import type { Config, Observer } from '../../domain/rules.ts';
 import { SourceNames } from '../../domain/source-names.ts';
 import { createScope } from '../../expression/index.ts';
 import { ObserverIndex } from './observer-index.ts';
+import { ShadowRenderer } from './shadows.ts';
 
 /** Finds the observers that can match an event by its source, its operation and what their conditions require of it. */
 export class RuleIndex {
   readonly #names: SourceNames;
   readonly #byName: ReadonlyMap<string, Observer>;
   readonly #indexes: ReadonlyMap<string, ObserverIndex>;
+  readonly shadows: ShadowRenderer;
 
   constructor(config: Config) {
     this.#names = new SourceNames(config.sources.values());
     this.#byName = config.observers;
+    this.shadows = new ShadowRenderer(config);
     const observers = new Map<string, Observer[]>();
     for (const observer of config.observers.values()) {
       for (const operation of observer.on) {

@@ -1,7 +1,7 @@
 import type { ActionServices } from '../../actions/contract.ts';
+import { createKeptTextRedactor, redactDeep } from '../../actions/kept-redaction.ts';
 import type { Config } from '../../domain/rules.ts';
 import type { Telemetry } from '../../domain/telemetry.ts';
-import { createTextRedactor, redactDeep } from './redaction.ts';
 
 /** What actions have to say, on its way to whoever keeps the log: without the secrets of the rules as they are now. */
 export class ActionLog {
@@ -13,7 +13,7 @@ export class ActionLog {
   }
 
   load({ secrets }: Config): void {
-    this.#redact = createTextRedactor(secrets);
+    this.#redact = createKeptTextRedactor(secrets);
   }
 
   readonly write: ActionServices['log'] = ({ message, fields, ...entry }) => {

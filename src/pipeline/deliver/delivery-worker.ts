@@ -41,6 +41,8 @@ export class DeliveryWorker {
     maxDepth: 0,
   };
   #actions = new Map<string, Action>();
+  /** Observers of which nothing is sent, whenever it was queued. */
+  #shadows: ReadonlySet<string> = new Set();
   /** Observers whose dead hold their lane. */
   #blocking: ReadonlySet<string> = new Set();
   #keep: Config['settings']['attempts'] = 'all';
@@ -53,8 +55,11 @@ export class DeliveryWorker {
 
   load(config: Config): void {
     this.#actions = new Map(
-      [...config.observers.values()].flatMap((o) => o.actions.map((a) => [actionKey(o.name, a.name), a] as const)),
+      [...config.observers.values()]
+        .filter(({ mode }) => mode === 'live')
+        .flatMap((o) => o.actions.map((a) => [actionKey(o.name, a.name), a] as const)),
     );
+    this.#shadows = new Set([...config.observers.values()].flatMap((o) => (o.mode === 'shadow' ? o.name : [])));
     this.#blocking = new Set([...config.observers.values()].flatMap((o) => (o.onDead === 'block' ? o.name : [])));
     this.#keep = config.settings.attempts;
     const { opentelemetry, maxDepth } = config.settings;
@@ -159,8 +164,9 @@ export class DeliveryWorker {
       return null;
     }
     const { delivery } = claimed;
-    const why =
-      action === undefined
+    const why = this.#shadows.has(delivery.observer)
+      ? `observer ${delivery.observer} is in shadow mode now: make it live and replay this, or discard it`
+      : action === undefined
         ? `observer ${delivery.observer} has no action ${delivery.action} any more`
         : `action ${delivery.action} of observer ${delivery.observer} goes to ${action.destination.name} now, not to ${delivery.destination}`;
     return this.#bury(claimed, 'rule_removed', why);

@@ -1,10 +1,5 @@
-import { createRedactor, redacted } from '../../actions/redaction.ts';
+import { createKeptTextRedactor, redactDeep } from '../../actions/kept-redaction.ts';
 import type { Settlement } from '../../transport/contract.ts';
-
-/** Shorter beginnings of a secret tell nothing, and occur by chance. */
-const shortestPart = 6;
-/** Texts are cut at lengths above this; a secret can't have been cut in two in a shorter one. */
-const shortestCut = 1_000;
 
 /**
  * Takes the secrets of the rules out of what is kept of an attempt: whatever an action put into its request (a key that a
@@ -12,7 +7,7 @@ const shortestCut = 1_000;
  * from what comes out here.
  */
 export function createSettlementRedactor(secrets: readonly string[]): (settlement: Settlement) => Settlement {
-  const text = createTextRedactor(secrets);
+  const text = createKeptTextRedactor(secrets);
   const nullable = (value: string | null) => (value === null ? null : text(value));
   return (settlement) => {
     const { errorClass, errorMessage, responseExcerpt, request, hold } = settlement;
@@ -28,31 +23,4 @@ export function createSettlementRedactor(secrets: readonly string[]): (settlemen
       ...(hold?.kind === 'disabled' && { hold: { ...hold, reason: text(hold.reason) } }),
     };
   };
-}
-
-/** The same for one text. */
-export function createTextRedactor(secrets: readonly string[]): (text: string) => string {
-  // In a body that is kept as text, a secret stands as JSON escapes it.
-  const spellings = secrets.flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
-  const long = spellings.filter((secret) => secret.length > shortestPart);
-  const whole = createRedactor(spellings);
-  return (value) => (value.length < shortestCut ? whole(value) : withoutCutSecret(whole(value), long));
-}
-
-export function redactDeep(value: unknown, text: (value: string) => string): unknown {
-  if (typeof value === 'string') return text(value);
-  if (Array.isArray(value)) return value.map((item) => redactDeep(item, text));
-  if (value === null || typeof value !== 'object') return value;
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [text(key), redactDeep(item, text)]));
-}
-
-/** Where a text was cut, it may end with the beginning of a secret. */
-function withoutCutSecret(value: string, secrets: readonly string[]): string {
-  const [, kept = value, mark = ''] = /^(.*?)( … \[cut\])?$/s.exec(value) ?? [];
-  for (const secret of secrets) {
-    for (let length = secret.length - 1; length >= shortestPart; length--) {
-      if (kept.endsWith(secret.slice(0, length))) return kept.slice(0, -length) + redacted + mark;
-    }
-  }
-  return value;
 }

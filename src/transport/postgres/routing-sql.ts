@@ -1,8 +1,9 @@
 /** The statements of a routing session. */
 
 import { createHash } from 'node:crypto';
-import type { Decisions, Handover, NewDelivery } from '../contract.ts';
+import type { Decisions, Handover, NewDelivery, ShadowRecord } from '../contract.ts';
 import { eventBytes, eventColumns, keptEventColumns } from './event-row.ts';
+import { storable, storableJson } from './settlement.ts';
 
 /**
  * Whether everything in the log that this statement sees would survive a crash: a writer with synchronous_commit=off is
@@ -103,23 +104,41 @@ const decisionInput = (first: number) => `
     where (select moved from gate)
   )`;
 
-/** $22 – $28, in a statement of its own: most commits have none. They wait for nobody, and nobody for them. */
-const refusedByQuota = `,
+/** Seven parameters from `first` on. They wait for nobody, and nobody for them. */
+const refusedByQuota = (first: number) => `,
   refused as (
     insert into observers.dead_letters
       (event_id, event_uid, event, observer, action, destination, tenant, reason, error_class, error_message, rule_version, ordering_key)
     select e.id, e.uid, observers.event_json(e), q.observer, q.action, q.destination, e.tenant, 'over_quota', 'over_quota',
            'the tenant had as many deliveries waiting as it may (settings.tenants.max_pending)', q.rule_version, q.ordering_key
-    from unnest($22::bigint[], $23::timestamptz[], $24::text[], $25::text[], $26::text[], $27::text[], $28::text[])
+    from unnest($${first}::bigint[], $${first + 1}::timestamptz[], $${first + 2}::text[], $${first + 3}::text[], $${first + 4}::text[],
+                $${first + 5}::text[], $${first + 6}::text[])
       with ordinality as q(event_id, event_at, observer, action, destination, ordering_key, rule_version, n)
     join observers.events e on e.id = q.event_id and e.created_at = q.event_at
     where (select moved from gate)
     order by q.n
   )`;
 
-/** The statement for these decisions, and what it takes besides. */
-export function commitStatement({ overQuota = [] }: Decisions) {
-  return overQuota.length === 0 ? plainCommit : { ...refusingCommit, values: refusedColumns(overQuota) };
+/** Ten parameters from `first` on: of observers in shadow mode, a line of the history each. */
+const shadowing = (first: number) => `,
+  shadow as (
+    insert into observers.attempts
+      (event_id, event_uid, tenant, observer, action, destination, rule_version, request, error_class, error_message,
+       attempt, started_at, duration_ms, outcome)
+    select s.event_id, s.event_uid, s.tenant, s.observer, s.action, s.destination, s.rule_version, s.request, s.error_class,
+           s.error_message, 0, now(), 0, 'shadow'
+    from unnest($${first}::bigint[], $${first + 1}::uuid[], $${first + 2}::text[], $${first + 3}::text[], $${first + 4}::text[],
+                $${first + 5}::text[], $${first + 6}::text[], $${first + 7}::jsonb[], $${first + 8}::text[], $${first + 9}::text[])
+      as s(event_id, event_uid, tenant, observer, action, destination, rule_version, request, error_class, error_message)
+    where (select moved from gate)
+  )`;
+
+/** The statement for these decisions, and what it takes besides: one of its own for what most commits have none of. */
+export function commitStatement({ overQuota = [], shadows = [] }: Decisions) {
+  const refused = overQuota.length === 0 ? [] : refusedColumns(overQuota);
+  const shadowed = shadows.length === 0 ? [] : shadowColumns(shadows);
+  const statement = statements[`${refused.length > 0 ? 'quota' : ''}${shadowed.length > 0 ? 'shadows' : ''}`];
+  return { ...statement, values: [...refused, ...shadowed] };
 }
 
 function refusedColumns(deliveries: readonly NewDelivery[]): unknown[] {
@@ -142,7 +161,7 @@ function refusedColumns(deliveries: readonly NewDelivery[]): unknown[] {
  * they were and routes them again, under the same ids. It can only forget deliveries that were in flight, because what
  * settles one does wait, and flushes what was written before it.
  */
-const commitQuery = (overQuota: boolean) => `
+const commitQuery = (more: string) => `
 with move as (
     update observers.checkpoints
     set snapshot = $2::pg_snapshot, target = $3::pg_snapshot, after_id = $4::bigint, version = version + 1, updated_at = now()
@@ -157,13 +176,17 @@ with move as (
     select e.id, e.uid, observers.event_json(e), f.observer, e.tenant, 'engine_fault', 'condition', f.message, f.rule_version
     from fault f join observers.events e on e.id = f.event_id and e.created_at = f.event_at
     order by f.n
-  )${overQuota ? refusedByQuota : ''}
+  )${more}
 select count(*)::text as moved, set_config('synchronous_commit', $21, true),
        (select array_agg(array[id::text, lease::text]) from queued where state = 'claimed') as claimed
 from move`;
 
-const plainCommit = { name: 'commit', text: commitQuery(false), values: [] as unknown[] };
-const refusingCommit = { name: 'commit_over_quota', text: commitQuery(true) };
+const statements = {
+  '': { name: 'commit', text: commitQuery('') },
+  quota: { name: 'commit_over_quota', text: commitQuery(refusedByQuota(22)) },
+  shadows: { name: 'commit_shadows', text: commitQuery(shadowing(22)) },
+  quotashadows: { name: 'commit_over_quota_shadows', text: commitQuery(refusedByQuota(22) + shadowing(29)) },
+} as const;
 
 export const replaysQuery = `
 select r.dead_letter_id::text, d.observer, d.rule_version, ${keptEventColumns('d')}
@@ -217,6 +240,21 @@ export function decisionColumns({ deliveries, faults }: Decisions, handover: Han
     faults.map((f) => f.observer),
     faults.map((f) => withoutNul(f.message)),
     faults.map((f) => f.ruleVersion),
+  ];
+}
+
+function shadowColumns(shadows: readonly ShadowRecord[]): unknown[] {
+  return [
+    shadows.map((s) => s.event.id),
+    shadows.map((s) => s.event.uid),
+    shadows.map((s) => s.event.tenant),
+    shadows.map((s) => s.observer),
+    shadows.map((s) => s.action),
+    shadows.map((s) => s.destination),
+    shadows.map((s) => s.ruleVersion),
+    shadows.map((s) => (s.request === undefined ? null : storableJson(JSON.stringify(s.request)))),
+    shadows.map((s) => s.errorClass),
+    shadows.map((s) => storable(s.errorMessage)),
   ];
 }
 

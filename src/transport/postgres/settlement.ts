@@ -144,12 +144,12 @@ function plainSettlement(instance: string, settlements: readonly Settlement[]) {
 }
 
 /** PostgreSQL text holds no U+0000 and no half of a surrogate pair, and what a receiver answers may. */
-function storable(text: string | null): string | null {
+export function storable(text: string | null): string | null {
   return text === null ? null : text.toWellFormed().replaceAll('\u0000', '\uFFFD');
 }
 
 /** The same for jsonb. JSON.stringify writes U+0000 as an escape, and of surrogates those without their other half. */
-function storableJson(json: string): string {
+export function storableJson(json: string): string {
   return json.replace(/\\u(0000|d[89a-f][0-9a-f]{2})/g, '\\ufffd');
 }
 

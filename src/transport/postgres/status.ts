@@ -12,6 +12,18 @@ export interface DatabaseStatus {
   /** Destinations that are sent nothing. */
   readonly held_destinations: readonly HeldDestination[];
   readonly dead_letters: number;
+  /** Of the last 24 hours, by observer. */
+  readonly shadows: readonly ShadowStatus[];
+}
+
+/** An observer in shadow mode. */
+export interface ShadowStatus {
+  readonly observer: string;
+  /** What it would have sent; capped at 100,000 of all observers together. */
+  readonly records: number;
+  /** Of these, what could not be evaluated or rendered. */
+  readonly faults: number;
+  readonly newest: string;
 }
 
 export interface CheckpointStatus {
@@ -89,7 +101,7 @@ export async function readRoutingLag(pool: pg.Pool): Promise<RoutingLag> {
 }
 
 export async function readDatabaseStatus(pool: pg.Pool): Promise<DatabaseStatus> {
-  const [instances, checkpoint, captured, queue, held, destinations, dead] = await Promise.all([
+  const [instances, checkpoint, captured, queue, held, destinations, dead, shadows] = await Promise.all([
     pool.query<InstanceStatus>('select *, id::text as id from observers.instance_status order by started_at'),
     readRoutingLag(pool),
     pool.query<{ last: string | null }>(
@@ -104,6 +116,7 @@ export async function readDatabaseStatus(pool: pg.Pool): Promise<DatabaseStatus>
     ),
     readHeldDestinations(pool),
     pool.query<{ count: number }>('select count(*)::int as count from observers.dead_letters'),
+    pool.query<ShadowStatus>(shadowsQuery),
   ]);
   return {
     instances: instances.rows,
@@ -118,6 +131,7 @@ export async function readDatabaseStatus(pool: pg.Pool): Promise<DatabaseStatus>
     held_lanes: held.rows,
     held_destinations: destinations,
     dead_letters: dead.rows[0]?.count ?? 0,
+    shadows: shadows.rows,
   };
 }
 
@@ -193,3 +207,10 @@ select (select updated_at from c) as at, (select extract(epoch from now() - upda
        count(*)::int as lag_events,
        extract(epoch from now() - min(created_at))::float8 * 1000 as lag_ms
 from unrouted`;
+
+/** By the index of shadows alone. */
+const shadowsQuery = `
+select observer, count(*)::int as records, count(error_class)::int as faults, max(started_at) as newest
+from (select observer, started_at, error_class from observers.attempts
+      where outcome = 'shadow' and started_at > now() - interval '1 day' limit 100000) s
+group by 1 order by 1`;
