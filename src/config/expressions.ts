@@ -38,7 +38,7 @@ function readOrderBy(field: Field): CompiledExpression | null {
 
 export function readTemplate(field: Field, mode: TemplateMode): Template | null {
   if (field.value === undefined) return null;
-  return compiled(field, () => compileTemplate(field.value, mode));
+  return compiled(field, () => compileTemplate(field.value, mode, (path, offset) => placeOf(field, path, offset)));
 }
 
 export function readUrlTemplate(field: Field): UrlTemplate | null {
@@ -50,6 +50,14 @@ export function readUrlTemplate(field: Field): UrlTemplate | null {
 export function readStatement(field: Field): StatementTemplate | null {
   const text = field.text();
   return text === undefined ? null : compiled(field, () => compileStatement(text));
+}
+
+/** For errors that an event brings to light. */
+function placeOf(field: Field, path: Path, offset: number): string {
+  const { document, problems } = field.draft;
+  const place = path.reduce((at, step) => at.get(step), field);
+  const { line, column } = document.characterPosition(place.path, writtenOffset(place.substitutions, offset));
+  return `${problems.file}:${line}:${column}`;
 }
 
 function compiled<T>(field: Field, compile: () => T): T | null {

@@ -15,6 +15,11 @@ export class Problems {
     this.#file = file;
   }
 
+  /** As messages name it. */
+  get file(): string {
+    return this.#file;
+  }
+
   add(position: Position, message: string, hint: string | null = null): void {
     const { line, column } = position;
     this.#found.push({ file: this.#file, line, column, message, hint });

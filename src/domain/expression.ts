@@ -58,8 +58,12 @@ export class ExpressionError extends Error {
   /** The expression as written. */
   readonly expression: string;
 
-  constructor(message: string, expression: string, options?: ErrorOptions) {
+  /** Where it stands, as file:line:column; null when nobody knows. */
+  readonly place: string | null;
+
+  constructor(message: string, expression: string, options: ErrorOptions & { readonly place?: string } = {}) {
     super(message, options);
     this.expression = expression;
+    this.place = options.place ?? null;
   }
 }

@@ -7,6 +7,7 @@ import { type Expression, evaluationFailure } from './compile.ts';
 import { CompileError, type ValuePath } from './compile-error.ts';
 import { escapeDeep, escapeValue, memberMode, withoutLineBreaks } from './escape.ts';
 import { type ExactPath, exactPath, resolveExactly } from './exact-path.ts';
+import { type Place, PlacedTemplate } from './placed-template.ts';
 import { isPlainObject, toJson, toPlain, toText } from './print.ts';
 import { eventScope } from './scope.ts';
 import { holdsExpression, splitTemplate } from './template-text.ts';
@@ -16,12 +17,15 @@ const longestText = 1024 * 1024;
 
 const deepestValue = 64;
 
+/** Where a character of a text inside the value stands, as file:line:column. */
+export type Locate = (path: ValuePath, offset: number) => string;
+
 /**
  * Compiles a YAML value (text, number, list, map, …) whose texts may hold `${{ }}`. Keys are taken literally.
  * @throws CompileError with path and offset
  */
-export function compileTemplate(value: unknown, mode: TemplateMode): Template {
-  return compileValue(value, mode, []);
+export function compileTemplate(value: unknown, mode: TemplateMode, locate: Locate | null = null): Template {
+  return compileValue(value, mode, [], locate);
 }
 
 /** Whether a value renders to itself on every event. */
@@ -30,13 +34,13 @@ export function isStaticTemplate(value: unknown): boolean {
   return value === null || typeof value !== 'object' || Object.values(value).every(isStaticTemplate);
 }
 
-function compileValue(value: unknown, mode: TemplateMode, path: ValuePath): Template {
+function compileValue(value: unknown, mode: TemplateMode, path: ValuePath, locate: Locate | null): Template {
   if (path.length > deepestValue)
     throw new CompileError(`nested too deeply (more than ${deepestValue} levels)`, { path });
-  if (typeof value === 'string') return compileText(value, mode, path);
+  if (typeof value === 'string') return compileText(value, mode, path, locate);
   if (Array.isArray(value))
-    return new ListTemplate(value.map((item, index) => compileValue(item, mode, [...path, index])));
-  if (typeof value === 'object' && value !== null) return compileMap(value, mode, path);
+    return new ListTemplate(value.map((item, index) => compileValue(item, mode, [...path, index], locate)));
+  if (typeof value === 'object' && value !== null) return compileMap(value, mode, path, locate);
   if (value === null || value === undefined || typeof value === 'boolean' || typeof value === 'bigint') {
     return new StaticTemplate(value ?? null);
   }
@@ -44,31 +48,42 @@ function compileValue(value: unknown, mode: TemplateMode, path: ValuePath): Temp
   throw new CompileError(`${String(value)} has no place in JSON`, { path });
 }
 
-function compileMap(value: object, mode: TemplateMode, path: ValuePath): Template {
+function compileMap(value: object, mode: TemplateMode, path: ValuePath, locate: Locate | null): Template {
   if (!isPlainObject(value)) {
     throw new CompileError('takes a text, number, list or map', { path });
   }
   const modeOf = memberMode(mode, (key) => (Object.hasOwn(value, key) ? value[key] : undefined));
   const members = Object.entries(value).map(([key, item]) => {
-    if (!holdsExpression(key)) return [key, compileValue(item, modeOf(key), [...path, key])] as const;
+    if (!holdsExpression(key)) return [key, compileValue(item, modeOf(key), [...path, key], locate)] as const;
     throw new CompileError('a key is taken literally, it can’t be a template', { path: [...path, key] });
   });
   return new MapTemplate(members);
 }
 
-function compileText(text: string, mode: TemplateMode, path: ValuePath): Template {
+function compileText(text: string, mode: TemplateMode, path: ValuePath, locate: Locate | null): Template {
   try {
     const parts = splitTemplate(text);
     const [only] = parts;
     if (parts.every((part) => typeof part === 'string')) {
       return new StaticTemplate(mode === 'header' || mode === 'address' ? withoutLineBreaks(text) : text);
     }
-    return parts.length === 1 && only !== undefined && typeof only !== 'string'
-      ? new ValueTemplate(only, mode)
-      : new TextTemplate(text, parts, mode);
+    const template =
+      parts.length === 1 && only !== undefined && typeof only !== 'string'
+        ? new ValueTemplate(only, mode)
+        : new TextTemplate(text, parts, mode);
+    return locate === null ? template : new PlacedTemplate(template, placesOf(parts, path, locate));
   } catch (error) {
     throw error instanceof CompileError ? error.within(path) : error;
   }
+}
+
+function placesOf(parts: readonly (string | Expression)[], path: ValuePath, locate: Locate): readonly Place[] {
+  let at = 0;
+  return parts.flatMap((part) => {
+    const offset = at;
+    at += typeof part === 'string' ? part.length : part.source.length + '${{}}'.length;
+    return typeof part === 'string' ? [] : [{ source: part.source, place: locate(path, offset) }];
+  });
 }
 
 class StaticTemplate implements Template {

@@ -1,6 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${…} is the format's own syntax here
 import { expect, test } from 'vitest';
 import { ConfigError } from '../../src/domain/errors.ts';
+import { caught, record } from '../expression/record.ts';
 import { parse, shop } from './support.ts';
 
 /** The only problem of the file as `line:column` and the text that begins there. */
@@ -63,4 +64,23 @@ test('positions in the configuration are those of the keys', () => {
   expect(config.sources.get('pings')?.position).toEqual({ line: 4, column: 3 });
   expect(config.observers.get('paid')?.position).toEqual({ line: 11, column: 3 });
   expect(config.observers.get('paid')?.actions[0]?.position).toEqual({ line: 14, column: 9 });
+});
+
+test('a template that fails on an event says where its expression stands', () => {
+  const config = parse(`version: 1
+sources: { orders: { table: orders } }
+observers:
+  paid:
+    source: orders
+    actions:
+      - webhook: https://example.com
+        body:
+          fine: \${{ new.id }}
+          note: "Order \${{ new.id }} of \${{ int(new.name) }}"
+          list: ["\${{ new.name > 5 }}"]
+`);
+  const [action] = config.observers.get('paid')?.actions ?? [];
+  if (action?.kind !== 'webhook' || action.body === null) throw new Error('no body');
+  const failing = { record: { ...record(), new: '{"id": 1, "name": "ann"}' } };
+  expect(caught(() => action.body?.renderJson(failing))).toMatchObject({ place: 'observers.yaml:10:41' });
 });

@@ -258,7 +258,9 @@ describe('retries', () => {
         action: 'webhook-1',
         reason: 'engine_fault',
         error_class: 'template',
-        error_message: expect.stringMatching(/ of payload\.n - "text" \(action at line \d+, column \d+\)$/),
+        error_message: expect.stringMatching(
+          /^config:\d+:\d+ {2}no such overload: dyn<double> - string at character \d+ of payload\.n - "text"$/,
+        ),
       },
     ]);
     expect(attempts().filter(({ outcome }) => outcome === 'dead')).toHaveLength(1);

@@ -121,6 +121,7 @@ const loopMessage = (maxDepth: number) =>
 
 function faultMessage({ position }: Action, error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof ExpressionError && error.place !== null) return `${error.place}  ${message}`;
   const expression = error instanceof ExpressionError ? error.expression.trim() : '';
   const quoted = message.includes(expression) ? '' : ` in ${JSON.stringify(expression)}`;
   return `${message}${quoted} (action at line ${position.line}, column ${position.column})`;
