@@ -8,8 +8,8 @@ import type { RequestedHold, Settlement } from '../../transport/contract.ts';
 /** What is to become of a delivery, and of its destination. */
 export type Consequence = Pick<
   Settlement,
-  'kind' | 'delayMs' | 'reason' | 'status' | 'errorClass' | 'errorMessage' | 'responseExcerpt' | 'hold'
->;
+  'kind' | 'delayMs' | 'reason' | 'status' | 'errorClass' | 'errorMessage' | 'responseExcerpt'
+> & { readonly hold: RequestedHold | null };
 
 /** What follows from an outcome. Pure but for the jitter. @param now in the time of performance.now() */
 export function consequenceOf(outcome: Outcome, delivery: Delivery, action: Action, now: number): Consequence {
@@ -18,7 +18,16 @@ export function consequenceOf(outcome: Outcome, delivery: Delivery, action: Acti
   const { status, responseExcerpt } = outcome;
   if (verdict === 'success') {
     const hold = outcome.request === 'disable' ? disabled(asked) : null;
-    return { ...settled, kind: 'delivered', status, responseExcerpt, hold };
+    return {
+      kind: 'delivered',
+      delayMs: 0,
+      reason: null,
+      status,
+      errorClass: null,
+      errorMessage: null,
+      responseExcerpt,
+      hold,
+    };
   }
   const failure = { ...settled, status, responseExcerpt, ...explained(outcome, outcomes) };
   const retryAfterMs = cappedRetryAfter(outcome, destination.retryAfterMaxMs);
