@@ -15,7 +15,10 @@ beforeAll(async () => {
   database = await migrated('turns');
   const pool = createPool(database.url, 4);
   queue = createDeliveryQueue({ durable: pool, claims: pool }, instance);
-  return () => pool.end();
+  return async () => {
+    await pool.end();
+    await database.drop();
+  };
 });
 
 beforeEach(() => database.query('truncate observers.deliveries'));
