@@ -1,5 +1,6 @@
 import pc from 'picocolors';
 import type { EventRecord } from '../domain/event.ts';
+import { eventJson } from '../domain/event-json.ts';
 import type { Config } from '../domain/rules.ts';
 import { type ExplainedObserver, explainEvent } from '../pipeline/decide/explain.ts';
 import type { EventHistory } from '../transport/postgres/event-history.ts';
@@ -93,17 +94,8 @@ function formerObservers(history: EventHistory, config: Config): string[] {
     );
 }
 
-/** Images are spliced in as they are stored: numbers keep their digits. */
 export function explanationJson(history: EventHistory, config: Config, only?: string): string {
   const { event, observers } = explainEvent(history.event, config);
-  const { old, new: current, payload, context, schema, at, ...plain } = event;
-  const raw = (name: string, json: string | null) => `"${name}": ${json ?? 'null'}`;
-  const eventJson = `{${JSON.stringify({ ...plain, table_schema: schema, created_at: at }).slice(1, -1)}, ${[
-    raw('old', old),
-    raw('new', current),
-    raw('payload', payload),
-    raw('context', context),
-  ].join(', ')}}`;
   const rest = {
     from: history.from.replace(' ', '_'),
     routed: history.routed,
@@ -124,7 +116,7 @@ export function explanationJson(history: EventHistory, config: Config, only?: st
     attempts: history.attempts.map(withRequest),
     dead_letters: history.dead_letters.map(withRequest),
   };
-  return `{\n  "event": ${eventJson},\n${JSON.stringify(rest, null, 2).slice(2)}`;
+  return `{\n  "event": ${eventJson(event)},\n${JSON.stringify(rest, null, 2).slice(2)}`;
 }
 
 function withRequest<T extends { readonly request: string | null }>(row: T): unknown {
