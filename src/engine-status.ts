@@ -1,6 +1,8 @@
+import type { Config } from './domain/rules.ts';
 import type { Stages } from './stages.ts';
 import { describeError } from './transport/postgres/connection.ts';
 import { inTime } from './transport/postgres/lifeline.ts';
+import { readPendingTenants, type TenantPending } from './transport/postgres/pending-tenants.ts';
 import { type DatabaseStatus, readDatabaseStatus, readRoutingLag } from './transport/postgres/status.ts';
 
 export interface EngineStatus extends DatabaseStatus {
@@ -34,6 +36,18 @@ export async function statusOf(stages: Stages, rulesVersion: string): Promise<En
     instance: { id: stages.membership.id, routing: stages.router.routing, rules_version: rulesVersion },
     destinations: destinationsOf(stages),
   };
+}
+
+/** Those with the most waiting; asked only where a source names tenants. @throws when the database is away */
+export async function pendingTenantsOf(
+  stages: Stages,
+  config: Config,
+  most: number,
+): Promise<readonly TenantPending[]> {
+  const named = [...config.sources.values()].some(
+    (source) => source.kind === 'topic' || (source.kind === 'table' && source.tenant !== null),
+  );
+  return named ? inTime(readPendingTenants(stages.pools.durable, most)) : [];
 }
 
 /** What this process has of each. */

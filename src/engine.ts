@@ -10,6 +10,7 @@ import {
   type DestinationStatus,
   destinationsOf,
   type EngineStatus,
+  pendingTenantsOf,
   type Readiness,
   statusOf,
   whyNotReady,
@@ -21,6 +22,7 @@ import { applyCapture } from './transport/postgres/capture-plan.ts';
 import { readCheckpoint } from './transport/postgres/checkpoint.ts';
 import { createDeliveryQueue } from './transport/postgres/delivery-queue.ts';
 import { requireMigrations } from './transport/postgres/migrations.ts';
+import type { TenantPending } from './transport/postgres/pending-tenants.ts';
 
 export type { DestinationStatus, EngineStatus, Readiness } from './engine-status.ts';
 
@@ -194,6 +196,11 @@ export class Engine {
   async status(): Promise<EngineStatus> {
     if (this.#state === 'stopped') throw new UserError('This engine is stopped.');
     return statusOf(this.#stages, this.#config.version);
+  }
+
+  /** Those with the most waiting; none where no source has tenants. @throws when the database is away */
+  pendingTenants(most: number): Promise<readonly TenantPending[]> {
+    return pendingTenantsOf(this.#stages, this.#config, most);
   }
 
   /** What this process has of each. */

@@ -7,6 +7,8 @@ import { programVersion } from '../../transport/postgres/connection.ts';
 const keptMs = 2_000;
 
 const breakerStates: Readonly<Record<DestinationStatus['breaker'], number>> = { closed: 0, 'half-open': 1, open: 2 };
+const states: Readonly<Record<DestinationStatus['state'], number>> = { enabled: 0, paused: 1, disabled: 2 };
+const shownTenants = 20;
 const outcomes = ['delivered', 'retry', 'dead'] as const;
 
 /** What comes from the tables: not shown at all while the database is away, rather than as it was. */
@@ -15,6 +17,7 @@ const fromTables: readonly MetricName[] = [
   'routing_lag_seconds',
   'checkpoint_age_seconds',
   'queue_deliveries',
+  'queue_tenant_deliveries',
   'queue_oldest_seconds',
   'dead_letters',
   'held_lanes',
@@ -43,8 +46,9 @@ export class MetricsPage {
   }
 
   async #measure(): Promise<string> {
-    const [status, { ready }, lagSeconds] = await Promise.all([
+    const [status, tenants, { ready }, lagSeconds] = await Promise.all([
       this.#engine.status().catch(() => null),
+      this.#engine.pendingTenants(shownTenants).catch(() => []),
       this.#engine.readiness(),
       eventLoopLag(),
     ]);
@@ -53,6 +57,7 @@ export class MetricsPage {
     this.#showProcess(lagSeconds);
     this.#metrics.clear(...fromTables);
     if (status !== null) this.#showTables(status);
+    for (const { tenant, pending } of tenants) this.#metrics.set('queue_tenant_deliveries', pending, { tenant });
     this.#showLanes();
     return this.#metrics.text();
   }
@@ -96,9 +101,10 @@ export class MetricsPage {
   /** Those of which nothing is queued, too: an alert on what is absent is hard to write. */
   #showLanes(): void {
     const metrics = this.#metrics;
-    metrics.clear('in_flight', 'breaker_state');
-    for (const { name: destination, in_flight: inFlight, breaker } of this.#engine.destinations()) {
+    metrics.clear('in_flight', 'breaker_state', 'destination_state');
+    for (const { name: destination, in_flight: inFlight, breaker, state } of this.#engine.destinations()) {
       metrics.set('in_flight', inFlight, { destination });
+      metrics.set('destination_state', states[state], { destination });
       metrics.set('breaker_state', breakerStates[breaker], { destination });
       // So that the first one counts as an increase.
       for (const outcome of outcomes) metrics.count('attempts_total', { destination, outcome }, 0);

@@ -25,6 +25,10 @@ export function countTelemetry(metrics: Metrics): Telemetry {
         return metrics.count('listener_disconnects_total');
       case 'breaker.changed':
         return metrics.count('breaker_changes_total', { destination: event.destination, state: event.state });
+      case 'destination.paused':
+        return metrics.count('destination_pauses_total', { destination: event.destination });
+      case 'quota.exceeded':
+        return metrics.count('over_quota_total', { tenant: event.tenant }, event.deliveries);
       case 'settlement.refused':
         return metrics.count('settlements_refused_total');
       case 'delivery.fenced':

@@ -14,6 +14,7 @@ export type LabelName =
   | 'source'
   | 'stage'
   | 'state'
+  | 'tenant'
   | 'version';
 
 export interface MetricDefinition {
@@ -118,6 +119,21 @@ export const metricDefinitions = {
     help: 'Times that a circuit breaker changed to a state.',
     labels: ['destination', 'state'],
   },
+  destination_state: {
+    type: 'gauge',
+    help: 'Whether anything is sent there: 0 enabled, 1 paused (the receiver asked for it), 2 disabled until somebody enables it.',
+    labels: perDestination,
+  },
+  destination_pauses_total: {
+    type: 'counter',
+    help: 'Times that a receiver asked this process to wait (Retry-After).',
+    labels: perDestination,
+  },
+  over_quota_total: {
+    type: 'counter',
+    help: 'Deliveries that became dead letters because too many of their tenant waited (settings.tenants.max_pending).',
+    labels: ['tenant'],
+  },
   settlements_refused_total: {
     type: 'counter',
     help: 'Outcomes that the database refused to store; their deliveries stay queued.',
@@ -132,6 +148,11 @@ export const metricDefinitions = {
     type: 'gauge',
     help: 'Deliveries queued: ready, claimed, retrying (waiting for their next attempt) or blocked (behind another one of their key). A sample above 100,000.',
     labels: ['destination', 'state'],
+  },
+  queue_tenant_deliveries: {
+    type: 'gauge',
+    help: 'Deliveries queued of the 20 tenants with the most.',
+    labels: ['tenant'],
   },
   queue_oldest_seconds: { type: 'gauge', help: 'Age of the oldest delivery queued.', labels: perDestination },
   dead_letters: { type: 'gauge', help: 'Dead letters stored, waiting for somebody to replay or discard them.' },

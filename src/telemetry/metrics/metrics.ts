@@ -52,6 +52,8 @@ export class Metrics {
     for (const name of names) {
       const gauge = this.#of(name, Gauge);
       gauge.reset();
+      // Its tenants are others each time; they would fill what is counted apart.
+      if (name === 'queue_tenant_deliveries') this.#values.delete('tenant');
       // `reset` leaves one without labels at 0, which says something.
       if (labelsOf(name).length === 0) gauge.remove();
     }
