@@ -3,6 +3,7 @@ import { type Argument, Command, CommanderError } from 'commander';
 import { UserError } from '../domain/errors.ts';
 import { describeError, programVersion } from '../transport/postgres/connection.ts';
 import { applyCommand } from './commands/apply.ts';
+import { backtestCommand } from './commands/backtest.ts';
 import { checkpointCommand } from './commands/checkpoint.ts';
 import { demoCommand } from './commands/demo.ts';
 import { destinationsCommand } from './commands/destinations.ts';
@@ -44,6 +45,7 @@ for (const command of [
   runCommand(),
   statusCommand(),
   testCommand(),
+  backtestCommand(),
   explainCommand(),
   dlqCommand(),
   destinationsCommand(),

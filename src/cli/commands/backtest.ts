@@ -1,0 +1,152 @@
+import { Command, InvalidArgumentError } from 'commander';
+import type pg from 'pg';
+import { parseDuration } from '../../config/units.ts';
+import type { Config, Observer } from '../../domain/rules.ts';
+import {
+  type PastRange,
+  type PastSpan,
+  readAttempted,
+  readPastEvents,
+  readQueuedAndDead,
+  readSpan,
+} from '../../transport/postgres/past-events.ts';
+import type { Backtested } from '../backtest-report.ts';
+import {
+  type ConfigOptions,
+  configOption,
+  databaseOption,
+  jsonOption,
+  readConfig,
+  sessionUrl,
+  withDatabase,
+} from '../options.ts';
+import { Progress } from '../progress.ts';
+import { requireObserver } from './explain.ts';
+
+interface Options extends ConfigOptions {
+  readonly since: number;
+  readonly until?: number;
+  readonly observer?: string;
+  readonly json?: true;
+}
+
+export function backtestCommand(): Command {
+  return new Command('backtest')
+    .description('Holds the rules of the file against past events: who would fire, who did. Sends and writes nothing')
+    .addOption(configOption())
+    .addOption(databaseOption())
+    .requiredOption('--since <time>', 'from 7d, 12h, … ago, or from a time such as 2026-11-20T12:00:00Z', moment)
+    .option('--until <time>', 'up to then; default: now', moment)
+    .option('--observer <name>', 'only this one')
+    .addOption(jsonOption())
+    .addHelpText('after', '\nExample:\n  pg-observers backtest --since 7d --observer big-order-paid')
+    .action(async (options: Options) => {
+      const config = await readConfig(options);
+      if (options.observer !== undefined) await requireObserver(config, options.observer);
+      const { reportJson, reportText } = await import('../backtest-report.ts');
+      const result = await withDatabase(sessionUrl(config), (pool) => backtest(pool, config, options));
+      console.log(options.json ? reportJson(result) : reportText(result));
+      if (result.stopped) process.exitCode = 1;
+    });
+}
+
+/** Unix milliseconds of a duration ago, or of a time. */
+function moment(text: string): number {
+  const ago = parseDuration(text);
+  if (ago !== null) return Date.now() - ago;
+  const time = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(time))
+    throw new InvalidArgumentError('Write 30m, 12h or 7d, or a time such as 2026-11-20T12:00:00Z.');
+  return time;
+}
+
+async function backtest(
+  pool: pg.Pool,
+  config: Config,
+  { since, until = Date.now(), observer }: Options,
+): Promise<Backtested> {
+  const [{ Backtest }, { FiredSet }, { RuleIndex }] = await Promise.all([
+    import('../../rehearsal/backtest.ts'),
+    import('../../rehearsal/fired-set.ts'),
+    import('../../pipeline/decide/rule-index.ts'),
+  ]);
+  const observers = [...config.observers.values()].filter(({ name }) => observer === undefined || name === observer);
+  const only = { ...config, observers: new Map(observers.map((one) => [one.name, one])) };
+  const range: PastRange = { sinceMs: since, untilMs: until, sources: [...new Set(observers.map(sourceInLog))] };
+  const tally = new Backtest(new RuleIndex(only), observers);
+  const began = performance.now();
+  const span = await readSpan(pool, range);
+  const interrupt = interruption();
+  if (span !== null) {
+    const waitingOrDead = new FiredSet(only.observers.keys());
+    for await (const rows of readQueuedAndDead(pool, span))
+      for (const row of rows) waitingOrDead.add(row.event_id, row.observer);
+    const progress = new Progress('events');
+    for await (const { events, fired } of pages(pool, range, span)) {
+      tally.add(events, (id) => [...(fired.get(id) ?? []), ...waitingOrDead.of(id)]);
+      progress.show(shareOf(span, events.at(-1)?.id), tally.events);
+      if (interrupt.happened) break;
+    }
+    progress.end();
+  }
+  interrupt.forget();
+  const tookMs = performance.now() - began;
+  return {
+    config,
+    since,
+    until,
+    span,
+    tookMs,
+    events: tally.events,
+    tallies: tally.tallies,
+    stopped: interrupt.happened,
+  };
+}
+
+/** `observers.emit` records its topic. */
+const sourceInLog = ({ source }: Observer): string => (source.kind === 'topic' ? source.topic : source.name);
+
+interface Page {
+  readonly events: Awaited<ReturnType<typeof readPastEvents>>;
+  /** By event, the observers of which the history knows. */
+  readonly fired: ReadonlyMap<string, readonly string[]>;
+}
+
+/** One page ahead: the server reads the next while this one is decided. */
+async function* pages(pool: pg.Pool, range: PastRange, span: PastSpan): AsyncGenerator<Page> {
+  const load = async (after: string): Promise<Page> => {
+    const events = await readPastEvents(pool, range, span, after);
+    const [first, last] = [events[0], events.at(-1)];
+    const rows =
+      first === undefined || last === undefined ? [] : await readAttempted(pool, first.id, last.id, range.sinceMs);
+    const fired = new Map<string, string[]>();
+    for (const { event_id: id, observer } of rows) fired.set(id, [...(fired.get(id) ?? []), observer]);
+    return { events, fired };
+  };
+  let next = load(String(BigInt(span.first) - 1n));
+  for (;;) {
+    const page = await next;
+    const last = page.events.at(-1);
+    if (last === undefined) return;
+    next = load(last.id);
+    // An error of it is told when its turn comes; nobody waits for it when this is the last page that is wanted.
+    next.catch(() => {});
+    yield page;
+  }
+}
+
+function shareOf({ first, last }: PastSpan, reached: string | undefined): number {
+  const whole = Number(BigInt(last) - BigInt(first));
+  return reached === undefined || whole === 0 ? 1 : Number(BigInt(reached) - BigInt(first)) / whole;
+}
+
+/** Ctrl-C: what was found so far is told. A second one ends the process at once. */
+function interruption(): { readonly happened: boolean; forget(): void } {
+  const state = { happened: false, forget: () => void process.off('SIGINT', stop) };
+  const stop = (): void => {
+    state.happened = true;
+    process.off('SIGINT', stop);
+  };
+  process.on('SIGINT', stop);
+  return state;
+}

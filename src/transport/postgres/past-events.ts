@@ -1,0 +1,115 @@
+/**
+ * The log and what is known of its deliveries, page by page, for a look at the past that writes nothing: keyset pages, each a statement
+ * of its own. A cursor would hold a snapshot for as long as it runs, and vacuum with it.
+ */
+
+import type pg from 'pg';
+import type { EventRecord } from '../../domain/event.ts';
+import { type EventRow, eventBytes, eventColumns, toEventRecord } from './event-row.ts';
+
+export interface PastRange {
+  /** Unix milliseconds. */
+  readonly sinceMs: number;
+  readonly untilMs: number;
+  /** As events carry them: the topic of a topic source. */
+  readonly sources: readonly string[];
+}
+
+/** Ids of the first and the last event in a range of time. */
+export interface PastSpan {
+  readonly first: string;
+  readonly last: string;
+  /** When the first of all was captured that the log still has; as PostgreSQL prints it. */
+  readonly begins: string;
+}
+
+const within = 'created_at >= to_timestamp($1::float8 / 1000) and created_at < to_timestamp($2::float8 / 1000)';
+
+/** @returns null when there is no event. Both ends are found at the ends of the days that the range touches. */
+export async function readSpan(pool: pg.Pool, { sinceMs, untilMs }: PastRange): Promise<PastSpan | null> {
+  const { rows } = await pool.query<{ first: string | null; last: string | null; begins: string | null }>(
+    `select (select e.id::text from observers.events e where ${within} order by e.id limit 1) as first,
+            (select e.id::text from observers.events e where ${within} order by e.id desc limit 1) as last,
+            (select e.created_at from observers.events e order by e.id limit 1) as begins`,
+    [sinceMs, untilMs],
+  );
+  const { first = null, last = null, begins = null } = rows[0] ?? {};
+  return first === null || last === null || begins === null ? null : { first, last, begins };
+}
+
+/** Events of a page, and what they may take in memory all together (a larger one comes alone). */
+const eventsPerPage = 2_000;
+const bytesPerPage = 16 * 1024 * 1024;
+
+/**
+ * $1, $2 time, $3 after id, $4 last id, $5 sources. Only what is routed: of the others nobody can say what they did. The snapshot is
+ * asked only about events younger than its oldest transaction.
+ */
+const pageQuery = `
+select ${eventColumns('e')} from (
+  select e.*, sum(${eventBytes('e')}) over (order by e.id rows unbounded preceding) as bytes, row_number() over (order by e.id) as n
+  from (
+    select e.* from observers.events e join observers.checkpoints c on c.consumer = 'router'
+    where ${within.replaceAll('created_at', 'e.created_at')} and e.id > $3::bigint and e.id <= $4::bigint and e.source = any ($5::text[])
+      and (e.xid < pg_snapshot_xmin(c.snapshot) or pg_visible_in_snapshot(e.xid, c.snapshot)
+           or (c.target is not null and e.id <= c.after_id and pg_visible_in_snapshot(e.xid, c.target)))
+    order by e.id limit ${eventsPerPage}
+  ) e
+) e
+where e.bytes <= ${bytesPerPage} or e.n = 1
+order by e.id`;
+
+/** In the order of their ids; empty behind the last. */
+export async function readPastEvents(
+  pool: pg.Pool,
+  { sinceMs, untilMs, sources }: PastRange,
+  { last }: PastSpan,
+  after: string,
+): Promise<readonly EventRecord[]> {
+  const values = [sinceMs, untilMs, after, last, sources];
+  const { rows } = await pool.query<EventRow>({ name: 'past_events', text: pageQuery, values });
+  return rows.map(toEventRecord);
+}
+
+/** An observer fired on an event: it led to a delivery, whatever became of that, or to a line of a shadow. */
+export interface Fired {
+  readonly event_id: string;
+  readonly observer: string;
+}
+
+/** By the history of attempts: what was attempted at least once, or recorded by a shadow. */
+export async function readAttempted(
+  pool: pg.Pool,
+  first: string,
+  last: string,
+  sinceMs: number,
+): Promise<readonly Fired[]> {
+  const { rows } = await pool.query<Fired>({
+    name: 'attempted',
+    text: `select distinct event_id::text, observer from observers.attempts
+           where event_id between $1::bigint and $2::bigint and action <> ''
+             and started_at >= to_timestamp($3::float8 / 1000) - interval '1 hour'`,
+    values: [first, last, sinceMs],
+  });
+  return rows;
+}
+
+const rowsPerLook = 20_000;
+
+/** What waits in the queue or died, in pages: neither has an index by event, so this is read once, before the events. */
+export async function* readQueuedAndDead(pool: pg.Pool, { first, last }: PastSpan): AsyncGenerator<readonly Fired[]> {
+  for (const table of ['deliveries', 'dead_letters']) {
+    for (let after = '0'; ; ) {
+      const { rows } = await pool.query<Fired & { id: string }>(
+        `select t.id::text, t.event_id::text, t.observer from observers.${table} t
+         where t.id > $1::bigint and t.event_id between $2::bigint and $3::bigint and t.action is not null
+         order by t.id limit ${rowsPerLook}`,
+        [after, first, last],
+      );
+      yield rows;
+      const newest = rows.at(-1);
+      if (newest === undefined || rows.length < rowsPerLook) break;
+      after = newest.id;
+    }
+  }
+}
