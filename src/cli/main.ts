@@ -9,6 +9,7 @@ import { demoCommand } from './commands/demo.ts';
 import { destinationsCommand } from './commands/destinations.ts';
 import { dlqCommand } from './commands/dlq.ts';
 import { explainCommand } from './commands/explain.ts';
+import { initCommand } from './commands/init.ts';
 import { keysCommand } from './commands/keys.ts';
 import { metricsCommand } from './commands/metrics.ts';
 import { planCommand } from './commands/plan.ts';
@@ -39,6 +40,7 @@ First steps:
 Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 not reachable.`,
   );
 for (const command of [
+  initCommand(),
   validateCommand(),
   planCommand(),
   applyCommand(),
