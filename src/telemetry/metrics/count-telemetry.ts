@@ -3,10 +3,17 @@ import type { Metrics } from './metrics.ts';
 
 /** What is counted of what the stages say. */
 export function countTelemetry(metrics: Metrics): Telemetry {
+  const destinations = new Map<string, DestinationSeries>();
   return (event) => {
     switch (event.type) {
-      case 'attempt.finished':
-        return countAttempt(metrics, event);
+      case 'attempt.finished': {
+        let series = destinations.get(event.destination);
+        if (series === undefined) {
+          series = seriesOf(metrics, event.destination);
+          destinations.set(event.destination, series);
+        }
+        return countAttempt(metrics, series, event);
+      }
       case 'events.routed':
         return countRouted(metrics, event);
       case 'decide.fault':
@@ -51,33 +58,58 @@ export function countTelemetry(metrics: Metrics): Telemetry {
   };
 }
 
-function countAttempt(metrics: Metrics, attempt: AttemptFinished): void {
+/** What is counted of every attempt at one destination: looking a series up by its labels takes longer than counting. */
+interface DestinationSeries {
+  readonly attempts: Readonly<Record<AttemptFinished['outcome'], () => void>>;
+  readonly duration: (seconds: number) => void;
+  readonly age: (seconds: number) => void;
+}
+
+function seriesOf(metrics: Metrics, destination: string): DestinationSeries {
+  const attempts = (outcome: string) => metrics.counter('attempts_total', { destination, outcome });
+  return {
+    attempts: { delivered: attempts('delivered'), retry: attempts('retry'), dead: attempts('dead') },
+    duration: metrics.timer('attempt_duration_seconds', { destination }),
+    age: metrics.timer('delivery_age_seconds', { destination }),
+  };
+}
+
+function countAttempt(metrics: Metrics, series: DestinationSeries, attempt: AttemptFinished): void {
   const { destination, outcome, errorClass, observer, reason } = attempt;
-  metrics.count('attempts_total', { destination, outcome });
-  metrics.time('attempt_duration_seconds', attempt.durationMs / 1_000, { destination });
+  series.attempts[outcome]();
+  series.duration(attempt.durationMs / 1_000);
   if (errorClass !== null) metrics.count('attempt_failures_total', { destination, error_class: errorClass });
   if (outcome === 'dead') metrics.count('dead_letters_total', { observer, destination, reason: reason ?? '' });
   if (outcome !== 'delivered' || attempt.replay) return;
   // Two clocks: the host's may be behind the database's.
-  metrics.time('delivery_age_seconds', Math.max(0, (Date.now() - Date.parse(attempt.event.at)) / 1_000), {
-    destination,
-  });
+  series.age(Math.max(0, (Date.now() - Date.parse(attempt.event.at)) / 1_000));
 }
 
 /** By kind and not by event: a slice of a thousand mostly has one or two. */
 function countRouted(metrics: Metrics, { events }: EventsRouted): void {
-  const counts = new Map<string, { readonly source: string; readonly operation: string; count: number }>();
+  const routed = new Tally();
+  const queued = new Tally();
   for (const { record, deliveries } of events) {
-    const { source, operation } = record;
-    const key = `${operation} ${source}`;
-    const counted = counts.get(key) ?? { source, operation, count: 0 };
-    counted.count += 1;
-    counts.set(key, counted);
-    for (const { observer, destination } of deliveries) {
-      metrics.count('deliveries_queued_total', { observer, destination });
-    }
+    routed.add(record.source, record.operation);
+    for (const { observer, destination } of deliveries) queued.add(observer, destination);
   }
-  for (const { source, operation, count } of counts.values()) {
-    metrics.count('events_routed_total', { source, operation }, count);
+  for (const [source, operation, count] of routed) metrics.count('events_routed_total', { source, operation }, count);
+  for (const [observer, destination, count] of queued) {
+    metrics.count('deliveries_queued_total', { observer, destination }, count);
+  }
+}
+
+/** Counts pairs of names. */
+class Tally {
+  readonly #counts = new Map<string, Map<string, number>>();
+
+  add(first: string, second: string): void {
+    const counts = this.#counts.get(first);
+    if (counts === undefined) this.#counts.set(first, new Map([[second, 1]]));
+    else counts.set(second, (counts.get(second) ?? 0) + 1);
+  }
+
+  *[Symbol.iterator](): Generator<readonly [first: string, second: string, count: number]> {
+    for (const [first, counts] of this.#counts) for (const [second, count] of counts) yield [first, second, count];
   }
 }

@@ -35,9 +35,15 @@ export class Metrics {
     this.#of(name, Gauge).set(this.#bounded(labels), value);
   }
 
-  /** @param seconds never negative */
-  time(name: MetricName, seconds: number, labels: Labels = {}): void {
-    this.#of(name, Histogram).observe(this.#bounded(labels), seconds);
+  /** One series of a counter, looked up once. */
+  counter(name: MetricName, labels: Labels): () => void {
+    const child = this.#of(name, Counter).labels(this.#bounded(labels));
+    return () => child.inc();
+  }
+
+  /** One series of a histogram, looked up once; takes seconds, never negative. */
+  timer(name: MetricName, labels: Labels): (seconds: number) => void {
+    return this.#of(name, Histogram).labels(this.#bounded(labels)).observe;
   }
 
   /** For a counter that somebody else keeps. */
