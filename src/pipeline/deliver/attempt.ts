@@ -54,7 +54,8 @@ export async function attempt(
   if (opened.busy) return 'busy';
   const trace = traceHeaders(event, delivery.id, made, tracedShare);
   const settlement = (excerpt: string) => together.take(delivery, startedAt, excerpt);
-  const context = { timeoutMs: action.timeoutMs, number: made, trace, note: opened.value, settlement };
+  const { timeoutMs } = action;
+  const context = { deadline: new Deadline(timeoutMs), timeoutMs, number: made, trace, note: opened.value, settlement };
   const outcome = await send(client, request, context, cancellation);
   if (outcome.errorClass === null && together.settlement !== null) return together.settlement;
   // A shutdown cut it off: not the receiver's failure, so it costs no attempt.
@@ -93,13 +94,13 @@ const isFirst = ({ attempts, deadLetterId }: Delivery, { shared }: NoteName) =>
 async function send(
   client: DestinationClient,
   request: unknown,
-  context: Omit<AttemptContext, 'deadline'>,
+  context: AttemptContext,
   cancellation: Cancellation,
 ): Promise<Outcome> {
-  const deadline = new Deadline(context.timeoutMs);
+  const { deadline } = context;
   cancellation.add(deadline);
   try {
-    return await client.send(request, { ...context, deadline });
+    return await client.send(request, context);
   } catch (error) {
     // The contract says it never throws; if it does, the delivery must not vanish with it.
     const message = error instanceof Error ? error.message : String(error);
