@@ -1,12 +1,13 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${…} is the format's own syntax here
 import { expect, test } from 'vitest';
 import { defineConfig } from '../../src/config/index.ts';
-import { decideAgain } from '../../src/pipeline/decide/decide.ts';
+import { decide, decideAgain } from '../../src/pipeline/decide/decide.ts';
 import { RuleIndex } from '../../src/pipeline/decide/rule-index.ts';
 import { createPool } from '../../src/transport/postgres/connection.ts';
 import { readDatabaseStatus } from '../../src/transport/postgres/status.ts';
 import { count, emit, eventually, migrated, receiver, rules, run } from '../deliver/fixture.ts';
 import { record } from '../expression/record.ts';
+import { hotRules, hotTable, openRival, openSession, prepare } from './support.ts';
 
 const secret = 'whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=';
 
@@ -131,4 +132,36 @@ test('a condition that is asked again stays a dead letter while its observer is 
     deliveries: [],
     faults: [{ observer: 'tried', message: expect.stringContaining('is in shadow mode') }],
   });
+});
+
+test('one commit takes shadows and what is over a quota; one that comes too late takes neither', async () => {
+  const prepared = await prepare('shadow_quota', hotTable, hotRules(true));
+  const { database } = prepared;
+  const session = await openSession(database.url);
+  const rival = await openRival(database.url);
+  await database.query('update public.hot set v = 1 where id <= 2');
+  const decided = decide(await session.read(), prepared.rules);
+  await rival.read();
+  const [event] = decided.events;
+  if (event === undefined) throw new Error('no event');
+  const shadow = {
+    event,
+    observer: 'tried',
+    action: 'a',
+    destination: 'd',
+    ruleVersion: 'v',
+    request: { text: 'a\u0000b' },
+    errorClass: null,
+    errorMessage: null,
+  };
+  const decisions = { deliveries: [], faults: [], overQuota: decided.deliveries, shadows: [shadow, shadow] };
+  expect(await session.commit(decisions)).toEqual([]);
+  expect(await rival.commit(decisions)).toBeNull();
+  expect(await count(database, 'dead_letters', "reason = 'over_quota'")).toBe(2);
+  const { rows } = await database.query(
+    "select event_uid::text as uid, request from observers.attempts where outcome = 'shadow'",
+  );
+  const recorded = { uid: event.uid, request: { text: 'a\ufffdb' } };
+  expect(rows).toEqual([recorded, recorded]);
+  await rival.close();
 });
