@@ -8,6 +8,7 @@ import { checkpointCommand } from './commands/checkpoint.ts';
 import { demoCommand } from './commands/demo.ts';
 import { destinationsCommand } from './commands/destinations.ts';
 import { dlqCommand } from './commands/dlq.ts';
+import { doctorCommand } from './commands/doctor.ts';
 import { explainCommand } from './commands/explain.ts';
 import { initCommand } from './commands/init.ts';
 import { keysCommand } from './commands/keys.ts';
@@ -46,6 +47,7 @@ for (const command of [
   applyCommand(),
   runCommand(),
   statusCommand(),
+  doctorCommand(),
   testCommand(),
   backtestCommand(),
   explainCommand(),

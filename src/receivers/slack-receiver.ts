@@ -84,6 +84,7 @@ export async function startSlackReceiver(options: SlackReceiverOptions = {}): Pr
       const path = request.url ?? '/';
       const via = path.startsWith('/services/') ? 'incoming' : 'api';
       const method = methods.find((name) => path.endsWith(`/${name}`)) ?? null;
+      if (path.endsWith('/auth.test')) return answer(response, authTest(request));
       if (via === 'api' && method === null) return answer(response, json({ ok: false, error: 'unknown_method' }));
       const message = toMessage(request, body, { path, via, method, number: received.total + 1 });
       received.record(message);
@@ -101,6 +102,12 @@ export async function startSlackReceiver(options: SlackReceiverOptions = {}): Pr
     connections: listener.connections,
     close: listener.close,
   };
+}
+
+/** Any bot token is somebody's here. */
+function authTest({ headers }: IncomingMessage): HttpReply {
+  if (!/^Bearer xoxb-/.test(headers.authorization ?? '')) return json({ ok: false, error: 'invalid_auth' });
+  return json({ ok: true, team: 'Local', user: 'bot' });
 }
 
 /** How many messages of a channel are still taken. */

@@ -25,6 +25,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'src/pipeline/*.ts': ['src/domain'],
   'src/rehearsal': ['src/domain', 'src/config', 'src/expression', 'src/actions', 'src/pipeline'],
   'src/starter': [],
+  'src/doctor': ['src/domain', 'src/expression', 'src/actions', 'src/transport'],
   'src/telemetry': ['src/domain'],
   'src/stages.ts': ['src/domain', 'src/pipeline', 'src/transport'],
   'src/engine-status.ts': ['src/domain', 'src/stages.ts', 'src/transport'],

@@ -1,4 +1,3 @@
-import { createInterface } from 'node:readline/promises';
 import { Command, InvalidArgumentError } from 'commander';
 import type pg from 'pg';
 import pc from 'picocolors';
@@ -15,6 +14,7 @@ import {
   targetByTime,
   targetByUid,
 } from '../../transport/postgres/checkpoint-reset.ts';
+import { confirm } from '../confirm.ts';
 import {
   type ConfigOptions,
   configOption,
@@ -156,7 +156,7 @@ async function reset(options: ResetOptions): Promise<void> {
     const target = await resolve(pool, to);
     const preview = await previewReset(pool, target);
     if (options.dryRun) return tell(options, target, preview, false);
-    await confirm(options, sentence(target, preview, 'would'));
+    await confirm(sentence(target, preview, 'would'), { ...options, otherwise: 'pass --yes to do it, or --dry-run' });
     tell(options, target, await resetCheckpoint(pool, target), true);
   });
 }
@@ -200,16 +200,3 @@ function sentence({ afterEvent }: ResetTarget, figures: ResetPreview, would: 'wo
 }
 
 const events = (count: number) => `${count} ${count === 1 ? 'event' : 'events'}`;
-
-/** @throws UserError when the answer is not yes, or nobody is there to ask */
-async function confirm(options: ResetOptions, question: string): Promise<void> {
-  if (options.yes) return;
-  if (!process.stdin.isTTY) throw new UserError(`${question}\nNobody to ask: pass --yes to do it, or --dry-run.`, 2);
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const answer = await terminal.question(`${question}\nDo it? [y/N] `);
-    if (!/^y(es)?$/i.test(answer.trim())) throw new UserError('Nothing was changed.');
-  } finally {
-    terminal.close();
-  }
-}
