@@ -14,6 +14,7 @@ import { initCommand } from './commands/init.ts';
 import { keysCommand } from './commands/keys.ts';
 import { metricsCommand } from './commands/metrics.ts';
 import { planCommand } from './commands/plan.ts';
+import { receiverCommand } from './commands/receiver.ts';
 import { runCommand } from './commands/run.ts';
 import { statusCommand } from './commands/status.ts';
 import { testCommand } from './commands/test.ts';
@@ -57,6 +58,7 @@ for (const command of [
   metricsCommand(),
   keysCommand(),
   webhookCommand(),
+  receiverCommand(),
   demoCommand(),
 ]) {
   program.addCommand(command);

@@ -10,6 +10,8 @@ export interface ListenOptions {
   readonly host?: string;
   /** PEM texts: serves HTTPS. `clientCa`: demands client certificates, signed by it. */
   readonly tls?: { readonly key: string; readonly cert: string; readonly clientCa?: string };
+  /** A sender that did not get through the TLS handshake. */
+  readonly onTlsFault?: (error: Error) => void;
 }
 
 export interface HttpListener {
@@ -27,6 +29,7 @@ export async function listenHttp(listener: RequestListener, options: ListenOptio
   server.keepAliveTimeout = 65_000;
   const connections = new SocketSet();
   server.on('connection', (socket: Socket) => connections.add(socket));
+  server.on('tlsClientError', (error: Error) => options.onTlsFault?.(error));
   const host = options.host ?? '127.0.0.1';
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -51,7 +54,8 @@ export async function listenHttp(listener: RequestListener, options: ListenOptio
   };
 }
 
-function toTls({ clientCa, ...own }: NonNullable<ListenOptions['tls']>) {
+function toTls({ key, cert, clientCa }: NonNullable<ListenOptions['tls']>) {
+  const own = { key, cert };
   return clientCa === undefined ? own : { ...own, ca: clientCa, requestCert: true, rejectUnauthorized: true };
 }
 

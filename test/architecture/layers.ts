@@ -40,7 +40,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'src/http': ['src/domain', 'src/engine.ts', 'src/telemetry', 'src/transport'],
   'src/index.ts': ['src/domain', 'src/config', 'src/engine.ts'],
   'src/embedded': ['src/domain'],
-  'src/receivers': ['src/domain'],
+  'src/receivers': ['src/domain', 'src/config/units.ts'],
   'src/demo': [
     'src/domain',
     'src/config',
