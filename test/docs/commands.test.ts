@@ -71,6 +71,7 @@ async function startSession(page: string): Promise<Session> {
     BILLING_URL: receiver.url,
     OPS_URL: receiver.url,
     PG_OBSERVERS_LISTEN: `127.0.0.1:${await freePort()}`,
+    RECEIVER_PORT: String(await freePort()),
     PATH: `${bin}${delimiter}${process.env.PATH}`,
   };
   return { page, directory, database, env, background: [] };
@@ -108,7 +109,9 @@ async function runSnippet(session: Session, snippet: Snippet): Promise<string> {
     });
     return '';
   }
-  const script = snippet.text.replaceAll('127.0.0.1:7420', env.PG_OBSERVERS_LISTEN ?? '');
+  const script = snippet.text
+    .replaceAll('127.0.0.1:7420', env.PG_OBSERVERS_LISTEN ?? '')
+    .replaceAll('8099', env.RECEIVER_PORT ?? '');
   const isBackground = snippet.words.includes('background');
   // `exec`, or a signal would end the shell and not the program. No start-up files: bash reads them, too, when its stdin is
   // a socket, as it would for a remote shell.
@@ -118,7 +121,7 @@ async function runSnippet(session: Session, snippet: Snippet): Promise<string> {
   });
   if (isBackground) {
     session.background.push(child);
-    await child.waitForLine(/this instance routes/);
+    await child.waitForLine(/this instance routes|^listening at /);
     return '';
   }
   const end = await child.exited;
