@@ -112,7 +112,10 @@ export class Stages {
         },
       },
       reserve: (deliveries) => this.dispatcher.reserve(deliveries),
-      onDeliveries: () => this.dispatcher.wake(),
+      onDeliveries: () => {
+        this.dispatcher.wake();
+        if (this.membership.othersAlive) this.wakeUpCalls.leaveSoon();
+      },
     });
     this.recorder = new ChannelRecorder({
       ...common,

@@ -320,6 +320,8 @@ export interface Heartbeat {
   readonly declaredDead: boolean;
   /** Another instance is silent: its claims and its places may have to be taken over. */
   readonly othersLate: boolean;
+  /** Another instance is not silent: what this one leaves, that one may take. */
+  readonly othersAlive: boolean;
   /** Those in force. */
   readonly holds: readonly DestinationHold[];
 }

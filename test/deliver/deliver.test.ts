@@ -67,6 +67,30 @@ describe('concurrency', () => {
     expect(received.entries.map(numberOf).sort((a, b) => a - b)).toEqual(Array.from({ length: 60 }, (_, i) => i + 1));
   });
 
+  test('what one instance has no room for, another one begins long before it would look', async () => {
+    const database = await migrated('rung');
+    const door = gate();
+    const { url } = await receiver({ respond: door.respond });
+    const config = rules(database.url, {
+      settings: { poll_interval: '10m', instance_timeout: '2s' },
+      destinations: { hook: { webhook: { url }, concurrency: 5, timeout: '60s' } },
+      observers: { all: { source: 'orders', actions: [{ webhook: 'hook' }] } },
+    });
+    await run(config);
+    await run(config);
+    let n = 20;
+    await emitMany(database, 1, n);
+    // The one that routes learns of the other by its next heartbeat.
+    await eventually('both to be full', async () => {
+      n += 1;
+      await emitMany(database, n, n);
+      return door.open === 10;
+    });
+    const releasing = setInterval(() => door.release(), 5);
+    await drained(database, n);
+    clearInterval(releasing);
+  });
+
   test('three actions of an event, and those of several events, go out at the same time', async () => {
     const database = await migrated('three');
     const started: number[] = [];

@@ -40,6 +40,7 @@ export class Membership {
   #beatAt = Number.NEGATIVE_INFINITY;
   #newestRules = true;
   #othersLate = false;
+  #othersAlive = false;
   #sweepAt = Number.NEGATIVE_INFINITY;
   #left = false;
   #lastBeat: Promise<void> = Promise.resolve();
@@ -65,6 +66,11 @@ export class Membership {
 
   get registry(): InstanceRegistry {
     return this.#registry;
+  }
+
+  /** As of the last heartbeat. */
+  get othersAlive(): boolean {
+    return this.#othersAlive;
   }
 
   /** As of the last heartbeat. */
@@ -152,7 +158,7 @@ export class Membership {
     const silentMs = this.silentMs();
     // Before the statement, not after: the database may have counted from its beginning.
     const at = performance.now();
-    const { newestRules, declaredDead, othersLate, holds } = await this.#registry.heartbeat(
+    const { newestRules, declaredDead, othersLate, othersAlive, holds } = await this.#registry.heartbeat(
       this.#options.rulesVersion(),
       this.#options.routing(),
       this.#options.timeoutMs(),
@@ -167,6 +173,7 @@ export class Membership {
     this.#beatAt = at;
     this.#newestRules = newestRules;
     this.#othersLate = othersLate;
+    this.#othersAlive = othersAlive;
     this.#options.onHolds(holds, at);
   }
 

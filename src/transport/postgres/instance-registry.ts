@@ -46,6 +46,7 @@ interface BeatRow {
   readonly is_new: boolean;
   readonly declared_dead: boolean;
   readonly others_late: boolean;
+  readonly others_alive: boolean;
   readonly holds: HoldRow[] | null;
 }
 
@@ -72,7 +73,9 @@ async function heartbeat(
        where o.rules_version <> b.rules_version and o.rules_loaded_at > b.rules_loaded_at
          and o.heartbeat_at > now() - interval '1 minute') as newest, exists (
        select from observers.instances o
-       where o.id <> $1 and o.heartbeat_at < now() - make_interval(secs => $8::float8 / 1000)) as others_late,
+       where o.id <> $1 and o.heartbeat_at < now() - make_interval(secs => $8::float8 / 1000)) as others_late, exists (
+       select from observers.instances o
+       where o.id <> $1 and o.heartbeat_at >= now() - make_interval(secs => $8::float8 / 1000)) as others_alive,
        ${holdsInForce} as holds
      from beat b`,
     [self.id, hostname(), pid, programVersion, rulesVersion, routing, self.process, timeoutMs, breakersOf(self)],
@@ -82,6 +85,7 @@ async function heartbeat(
     newestRules: beat?.newest === true,
     declaredDead: beat?.declared_dead === true,
     othersLate: beat?.others_late === true,
+    othersAlive: beat?.others_alive === true,
     holds: toHolds(beat?.holds ?? null),
     isNew: beat?.is_new === true,
   };

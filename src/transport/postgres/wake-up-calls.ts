@@ -33,10 +33,14 @@ export interface WakeUpCallsOptions {
 }
 
 /** Hears what PostgreSQL notifies and says whom it concerns. A hint and never data, save for channel sources. */
+/** Between two hints to the others. Milliseconds. */
+const leaveAfterMs = 50;
+
 export class WakeUpCalls {
   readonly #options: WakeUpCallsOptions;
   readonly #listener: Listener;
   #deaf = false;
+  #leaving = false;
   #stopped = false;
   #channels: readonly string[];
 
@@ -79,6 +83,19 @@ export class WakeUpCalls {
   /** Tells the other instances what this one left to them. A hint: they would find out by themselves. Never rejects. */
   async leave(what: 'deliveries' | 'places'): Promise<void> {
     await this.#options.pool.query('select pg_notify($1, $2)', [wakeChannel, wakeFor[what]]).catch(() => {});
+  }
+
+  /**
+   * The same for a stream of them, once in a while: every notification takes a lock on the whole cluster until its commit is
+   * on disk, and whoever was rung goes on claiming by itself while it finds something.
+   */
+  leaveSoon(): void {
+    if (this.#leaving) return;
+    this.#leaving = true;
+    setTimeout(() => {
+      this.#leaving = false;
+      if (!this.#stopped) void this.leave('deliveries');
+    }, leaveAfterMs).unref();
   }
 
   /** Finds out whether notifications arrive at all: a pooler in transaction mode accepts LISTEN and delivers nothing. */
