@@ -77,6 +77,8 @@ export interface AttemptContext {
   readonly number: number;
   /** For a receiver that takes part in traces; null or absent: there is none. */
   readonly trace?: TraceHeaders | null;
+  /** A person asked for this delivery again. */
+  readonly replay?: boolean;
   /** The note of the request's `NoteKey`; undefined or null when there is none. */
   readonly note?: unknown;
   /**

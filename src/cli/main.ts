@@ -9,12 +9,14 @@ import { demoCommand } from './commands/demo.ts';
 import { destinationsCommand } from './commands/destinations.ts';
 import { dlqCommand } from './commands/dlq.ts';
 import { doctorCommand } from './commands/doctor.ts';
+import { eventsCommand } from './commands/events.ts';
 import { explainCommand } from './commands/explain.ts';
 import { initCommand } from './commands/init.ts';
 import { keysCommand } from './commands/keys.ts';
 import { metricsCommand } from './commands/metrics.ts';
 import { planCommand } from './commands/plan.ts';
 import { receiverCommand } from './commands/receiver.ts';
+import { replayCommand } from './commands/replay.ts';
 import { runCommand } from './commands/run.ts';
 import { statusCommand } from './commands/status.ts';
 import { testCommand } from './commands/test.ts';
@@ -51,8 +53,10 @@ for (const command of [
   doctorCommand(),
   testCommand(),
   backtestCommand(),
+  eventsCommand(),
   explainCommand(),
   dlqCommand(),
+  replayCommand(),
   destinationsCommand(),
   checkpointCommand(),
   metricsCommand(),

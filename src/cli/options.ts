@@ -83,6 +83,15 @@ export function duration(text: string): number {
   return ms;
 }
 
+/** `2h` ago, or an instant with its zone, as ISO 8601. */
+export function moment(text: string): string {
+  const ago = parseDuration(text);
+  if (ago !== null) return new Date(Date.now() - ago).toISOString();
+  // As written, for Date knows only milliseconds.
+  if (/^\d{4}-\d\d-\d\dT.*(Z|[+-]\d\d:?\d\d)$/.test(text) && !Number.isNaN(Date.parse(text))) return text;
+  throw new InvalidArgumentError('Write 30m, 2h or 7d, or an instant with its zone: 2026-11-20T12:00:00Z.');
+}
+
 /** `10/s`, `600/m`. */
 export function rate(text: string): { readonly count: number; readonly perMs: number } {
   const parsed = parseRate(text);

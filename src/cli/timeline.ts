@@ -72,7 +72,8 @@ function attempted(attempt: PastAttempt): Moment {
   }
   const answered = [status, error === `http_${status}` ? null : error].filter((part) => part !== null).join(' ');
   const why = message ?? (outcome === 'delivered' ? null : answer);
-  const detail = [outcome, answered, span(ms), why].filter((part) => part !== null && part !== '').join('  ');
+  const run = attempt.replay_run === null ? '' : `replay ${attempt.replay_run}`;
+  const detail = [outcome, answered, span(ms), run, why].filter((part) => part !== null && part !== '').join('  ');
   return { at: attempt.started_at, what: `attempt ${attempt.attempt}`, whose: to(attempt), detail: cut(detail) };
 }
 
@@ -105,7 +106,8 @@ function queued(delivery: PendingDelivery): Moment {
   };
   const tries = delivery.attempts === 0 ? '' : `after ${delivery.attempts} attempts  `;
   const replays = delivery.dead_letter === null ? '' : `replays dead letter ${delivery.dead_letter}  `;
-  const detail = `${replays}${tries}${states[delivery.state]}${delivery.last_error === null ? '' : `  ${delivery.last_error}`}`;
+  const run = delivery.replay_run === null ? '' : `replay ${delivery.replay_run}  `;
+  const detail = `${replays}${run}${tries}${states[delivery.state]}${delivery.last_error === null ? '' : `  ${delivery.last_error}`}`;
   return { at: delivery.queued_at, what: 'queued', whose: to(delivery), detail: cut(detail) };
 }
 

@@ -15,9 +15,16 @@ export interface Delivery {
   readonly attempts: number;
   /** Set when this delivery replays a dead letter. */
   readonly deadLetterId: string | null;
+  /** Set when `pg-observers replay` queued it: the number of that run. */
+  readonly replayRun?: string | null;
   readonly ruleVersion: string;
   /** When it was queued, by the database's clock and in the time of performance.now(). */
   readonly queuedAt: number;
+}
+
+/** Not for the first time, or not at the event's own time: a person asked for it. */
+export function isReplay({ deadLetterId, replayRun }: Delivery): boolean {
+  return deadLetterId !== null || (replayRun ?? null) !== null;
 }
 
 /**

@@ -161,6 +161,25 @@ export interface ReplayRequest {
   readonly event: EventRecord;
 }
 
+/** Events that were routed before, for a replay. */
+export interface ReplayLog {
+  /** Those that are left, in the order of the log. */
+  read(): AsyncIterable<readonly EventRecord[]>;
+  /**
+   * Atomically: the deliveries exist, and the replay has come that far.
+   * @returns false when another process moved it: nothing was written
+   */
+  commit(decisions: Decisions, step: ReplayStep): Promise<boolean>;
+}
+
+export interface ReplayStep {
+  /** The last event that it has dealt with; null: none in this step. */
+  readonly afterId: string | null;
+  /** How many it looked at in this step. */
+  readonly events: number;
+  readonly finished: boolean;
+}
+
 // --------------------------------------------------------------------------------------------------- deliver
 
 export interface DeliveryQueue {

@@ -6,6 +6,7 @@ export const reservedHeaders: ReadonlySet<string> = new Set([
   'webhook-id',
   'webhook-timestamp',
   'webhook-signature',
+  'webhook-replay',
   'host',
   'content-length',
   'transfer-encoding',

@@ -180,10 +180,11 @@ class WebhookClient implements DestinationClient<WebhookAction, WebhookRequest> 
     { path, http }: Target,
     request: WebhookRequest,
     body: Buffer,
-    { deadline, trace = null }: AttemptContext,
+    { deadline, trace = null, replay = false }: AttemptContext,
     token: AccessToken | null,
   ): Promise<HttpReply> {
     const headers = this.#signedHeaders(request, body, trace);
+    if (replay) headers.push('webhook-replay', 'true');
     if (token !== null) headers.push('authorization', `Bearer ${token.value}`);
     const { method, type } = request;
     return http.request({ method, path, headers, body: type === null ? null : body, keepBytes }, deadline);

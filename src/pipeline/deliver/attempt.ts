@@ -2,7 +2,7 @@ import type { AttemptContext, DestinationClient, NoteKey } from '../../actions/c
 import { Deadline } from '../../actions/deadline.ts';
 import { retry } from '../../actions/outcomes.ts';
 import { depthOf } from '../../domain/causation.ts';
-import { type Delivery, messageId } from '../../domain/delivery.ts';
+import { type Delivery, isReplay, messageId } from '../../domain/delivery.ts';
 import type { EventRecord } from '../../domain/event.ts';
 import { ExpressionError } from '../../domain/expression.ts';
 import type { DeadLetterReason, Outcome } from '../../domain/outcome.ts';
@@ -42,7 +42,7 @@ export async function attempt(
   let request: unknown;
   try {
     const id = messageId(event.uid, delivery.observer, delivery.action);
-    const facts = { id, observer: delivery.observer, action: delivery.action, replay: delivery.deadLetterId !== null };
+    const facts = { id, observer: delivery.observer, action: delivery.action, replay: isReplay(delivery) };
     request = client.render(action, createScope(event, facts), id);
   } catch (error) {
     return unsent(delivery, startedAt, 'engine_fault', 'template', faultMessage(action, error));
@@ -55,7 +55,16 @@ export async function attempt(
   const trace = traceHeaders(event, delivery.id, made, tracedShare);
   const settlement = (excerpt: string) => together.take(delivery, startedAt, excerpt);
   const { timeoutMs } = action;
-  const context = { deadline: new Deadline(timeoutMs), timeoutMs, number: made, trace, note: opened.value, settlement };
+  const replay = isReplay(delivery);
+  const context = {
+    deadline: new Deadline(timeoutMs),
+    timeoutMs,
+    number: made,
+    replay,
+    trace,
+    note: opened.value,
+    settlement,
+  };
   const outcome = await send(client, request, context, cancellation);
   if (outcome.errorClass === null && together.settlement !== null) return together.settlement;
   // A shutdown cut it off: not the receiver's failure, so it costs no attempt.

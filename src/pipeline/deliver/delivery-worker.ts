@@ -1,4 +1,4 @@
-import type { Delivery } from '../../domain/delivery.ts';
+import { type Delivery, isReplay } from '../../domain/delivery.ts';
 import type { EventRecord } from '../../domain/event.ts';
 import type { DeadLetterReason } from '../../domain/outcome.ts';
 import type { Action, Config } from '../../domain/rules.ts';
@@ -137,7 +137,7 @@ export class DeliveryWorker {
       errorClass: settlement.errorClass,
       message: settlement.errorMessage,
       retryInMs: settlement.kind === 'retry' ? settlement.delayMs : null,
-      replay: delivery.deadLetterId !== null,
+      replay: isReplay(delivery),
     });
   }
 

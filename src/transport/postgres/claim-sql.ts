@@ -12,7 +12,7 @@ import { newLease } from './settlement.ts';
 
 export const deliveryColumns = `
   d.id::text as delivery_id, d.lease::text as lease, d.observer, d.action, d.destination, d.tenant as delivery_tenant,
-  d.ordering_key, d.attempts, d.rule_version, d.dead_letter_id::text as dead_letter_id,
+  d.ordering_key, d.attempts, d.rule_version, d.dead_letter_id::text as dead_letter_id, d.replay_run::text as replay_run,
   extract(epoch from now() - d.created_at)::float8 * 1000 as age_ms`;
 
 /** From `picked` to the rows of an answer; $3 instance, $4 bytes of an event that comes along. @param due times to come */

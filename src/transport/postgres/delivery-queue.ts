@@ -57,6 +57,7 @@ export interface DeliveryRow {
   attempts: number;
   rule_version: string;
   dead_letter_id: string | null;
+  replay_run: string | null;
   age_ms: number;
 }
 
@@ -138,6 +139,7 @@ export function toDelivery(row: DeliveryRow): Delivery {
     orderingKey: row.ordering_key,
     attempts: row.attempts,
     deadLetterId: row.dead_letter_id,
+    replayRun: row.replay_run,
     ruleVersion: row.rule_version,
     queuedAt: performance.now() - row.age_ms,
   };

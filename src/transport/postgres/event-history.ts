@@ -30,6 +30,8 @@ export interface PendingDelivery {
   readonly rule_version: string;
   /** The dead letter that it replays. */
   readonly dead_letter: string | null;
+  /** The run of `replay` that queued it. */
+  readonly replay_run: string | null;
 }
 
 export interface PastAttempt {
@@ -46,6 +48,8 @@ export interface PastAttempt {
   readonly response_excerpt: string | null;
   /** null: of a version of this program that did not keep it. */
   readonly rule_version: string | null;
+  /** The run of `replay` that queued its delivery. */
+  readonly replay_run: string | null;
   /** Only of a `shadow`: what would have been sent, without secrets. */
   readonly request: JsonText | null;
 }
@@ -143,13 +147,13 @@ async function findInDeadLetters(pool: pg.Pool, wanted: EventId): Promise<EventR
 /** The queue has no index by event (migration 0010 says why): a look through it. */
 const deliveriesQuery = `
 select d.id::text, d.observer, d.action, d.destination, d.state, d.attempts, d.created_at as queued_at, d.due_at, d.last_error,
-       d.rule_version, d.dead_letter_id::text as dead_letter
+       d.rule_version, d.dead_letter_id::text as dead_letter, d.replay_run::text as replay_run
 from observers.deliveries d where d.event_id = $1::bigint and d.event_uid = $2::uuid order by d.id`;
 
 /** The time prunes the days before the event. Its clock may have been another host's: an hour's grace. */
 const attemptsQuery = `
 select a.observer, a.action, a.destination, a.attempt, a.started_at, a.duration_ms, a.outcome, a.status, a.error_class,
-       a.error_message, a.response_excerpt, a.rule_version, a.request::text as request
+       a.error_message, a.response_excerpt, a.rule_version, a.replay_run::text as replay_run, a.request::text as request
 from observers.attempts a
 where a.event_id = $1::bigint and a.event_uid = $2::uuid and a.started_at >= $3::timestamptz - interval '1 hour'
 order by a.started_at, a.id limit 1000`;

@@ -65,8 +65,11 @@ select ${eventColumns('e')} from (
 where e.bytes <= $3::float8 or e.n = 1
 order by e.n`;
 
-/** The columns of both kinds of decision as arrays, from parameter `first` on. Ordinality keeps the order of the log. */
-const decisionInput = (first: number) => `
+/**
+ * The columns of both kinds of decision as arrays, from parameter `first` on. Ordinality keeps the order of the log.
+ * @param replayRun the replay that queues them, as SQL
+ */
+export const decisionInput = (first: number, replayRun = 'null') => `
   wanted as (
     select * from unnest($${first}::bigint[], $${first + 1}::timestamptz[], $${first + 2}::uuid[], $${first + 3}::text[], $${first + 4}::text[],
                          $${first + 5}::text[], $${first + 6}::text[], $${first + 7}::text[], $${first + 8}::text[], $${first + 9}::bigint[])
@@ -89,12 +92,12 @@ const decisionInput = (first: number) => `
   queued as (
     insert into observers.deliveries
       (event_id, event_at, event_uid, observer, action, destination, tenant, ordering_key, rule_version, state, lease, claimed_by,
-       first_attempt_at)
+       first_attempt_at, replay_run)
     select p.event_id, p.event_at, p.event_uid, p.observer, p.action, p.destination, p.tenant, p.ordering_key, p.rule_version,
            case when not p.claimable then 'blocked' when p.lease is null then 'ready' else 'claimed' end,
            case when p.claimable and p.lease is not null then p.lease else 0 end,
            case when p.claimable and p.lease is not null then $${first + 10}::uuid end,
-           case when p.claimable and p.lease is not null then now() end
+           case when p.claimable and p.lease is not null then now() end, ${replayRun}::bigint
     from placed p order by p.n
     returning id, lease, state
   ),

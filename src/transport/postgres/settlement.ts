@@ -112,15 +112,15 @@ with input as (
 ),
 gone as (
   delete from observers.deliveries d using input i where d.id = i.id and d.lease = i.lease
-  returning d.id, d.event_id, d.event_uid, d.observer, d.action, d.destination, d.tenant, d.rule_version, d.attempts + 1 as made,
+  returning d.id, d.event_id, d.event_uid, d.observer, d.action, d.destination, d.tenant, d.rule_version, d.replay_run, d.attempts + 1 as made,
             i.age_ms, i.duration_ms, i.status, i.excerpt, i.keep
 ),
 history as (
   insert into observers.attempts
     (delivery_id, event_id, event_uid, observer, action, destination, tenant, attempt, started_at, duration_ms, outcome,
-     status, response_excerpt, instance, rule_version)
+     status, response_excerpt, instance, rule_version, replay_run)
   select g.id, g.event_id, g.event_uid, g.observer, g.action, g.destination, g.tenant, g.made, ${ago('g')},
-         g.duration_ms, 'delivered', g.status, g.excerpt, $1::uuid, g.rule_version
+         g.duration_ms, 'delivered', g.status, g.excerpt, $1::uuid, g.rule_version, g.replay_run
   from gone g where g.keep
 )
 select id::text as id from gone`;
@@ -177,9 +177,9 @@ finished as (delete from observers.deliveries d using held h where d.id = h.id a
 history as (
   insert into observers.attempts
     (delivery_id, event_id, event_uid, observer, action, destination, tenant, attempt, started_at, duration_ms, outcome,
-     status, error_class, error_message, response_excerpt, instance, rule_version)
+     status, error_class, error_message, response_excerpt, instance, rule_version, replay_run)
   select h.id, h.event_id, h.event_uid, h.observer, h.action, h.destination, h.tenant, h.made, h.started_at, h.duration_ms,
-         h.kind, h.status, h.error_class, h.error_message, h.excerpt, $1::uuid, h.rule_version
+         h.kind, h.status, h.error_class, h.error_message, h.excerpt, $1::uuid, h.rule_version, h.replay_run
   from held h where h.keep
 ),
 died as (
