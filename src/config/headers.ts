@@ -14,6 +14,7 @@ const reserved: ReadonlySet<string> = new Set([
   'transfer-encoding',
   'upgrade',
   'webhook-id',
+  'webhook-replay',
   'webhook-signature',
   'webhook-timestamp',
   'x-slack-signature',
