@@ -30,6 +30,11 @@ const faultsByCode: ReadonlyMap<string, NetworkFault> = new Map(
   ).flatMap(([errorClass, reason, codes]) => codes.map((code) => [code, { errorClass, reason }] as const)),
 );
 
+const outOfTurn: NetworkFault = {
+  errorClass: 'protocol',
+  reason: 'it answered out of turn, e.g. 100 (Continue) without being asked',
+};
+
 const untrusted = 'its certificate is signed by nobody that is trusted here';
 const refusesOurs = 'it does not take the client certificate';
 
@@ -60,6 +65,8 @@ const tlsCode = /^(ERR_TLS_|ERR_SSL_|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|H
 
 /** Classifies an error of a socket, of DNS, TLS or undici. Never quotes its message: that may hold a URL. */
 export function networkFault(error: unknown): NetworkFault {
+  // Its code is that of a connection that broke; undici itself broke it off.
+  if (error instanceof errors.SocketError && error.message === 'bad response') return outOfTurn;
   for (const code of codesOf(error)) {
     const fault = faultsByCode.get(code);
     if (fault !== undefined) return fault;

@@ -94,7 +94,7 @@ function pretty(text: string): string {
 }
 
 /** What was sent must not move the cursor of whoever looks at it. */
-function printable(text: string): string {
+export function printable(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
   return text.replaceAll(/[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/g, '\ufffd');
 }

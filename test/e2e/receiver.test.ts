@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { request as secureRequest } from 'node:https';
 import { join } from 'node:path';
+import { createTransport } from 'nodemailer';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createSigner } from '../../src/actions/webhook/signature.ts';
 import { runProgram, startProgram } from '../support/processes.ts';
@@ -97,6 +98,25 @@ test('--tls with the authority that signed it; a handshake that fails is shown',
   expect(await child.kill()).toMatchObject({ status: 0, stderr: '' });
 });
 
+test('mail and Slack are shown, and refused when asked to', async () => {
+  const { child } = await start(['--smtp-reply', '451', '--slack']);
+  const [, smtp = ''] = await child.waitForLine(/^mail at (smtp:\S+)$/);
+  const [, api = ''] = await child.waitForLine(/^slack at ([^,]+),/);
+  const sent = createTransport(smtp).sendMail({ from: 'a@x.example', to: 'b@x.example', subject: 'Hello', text: 'Hi' });
+  await expect(sent).rejects.toMatchObject({ responseCode: 451 });
+  await child.waitForLine(/^mail #1 to b@x\.example {2}→ 451$/);
+  await child.waitForLine(/^ {2}subject: Hello$/);
+  const body = new URLSearchParams({ channel: '#sales', text: 'Hello' });
+  const answer = await fetch(`${api}chat.postMessage`, {
+    method: 'POST',
+    body,
+    headers: { authorization: 'Bearer t' },
+  });
+  expect(await answer.json()).toMatchObject({ ok: true });
+  await child.waitForLine(/^slack #1 chat\.postMessage #sales {2}→ ok$/);
+  expect(await child.kill()).toMatchObject({ status: 0, stderr: '' });
+});
+
 describe('what is wrong with the command is said, with status 2', () => {
   test.each([
     [['--status', '99'], "option '--status <list>' argument '99' is invalid"],
@@ -104,6 +124,7 @@ describe('what is wrong with the command is said, with status 2', () => {
     [['--tls', 'rusty'], 'Allowed choices are good, self-signed, expired, wrong-host, client-certificate'],
     [['--write-ca', 'x'], 'there is no authority without --tls'],
     [['--secret-env', 'NOT_SET_HERE'], 'the environment variable NOT_SET_HERE is not set'],
+    [['--smtp-reply', '250'], 'Write a code from 400 to 599'],
     [['--port', '70000'], 'Write a number from 0 to 65535'],
     [['--body', '@/nowhere/at/all'], "can't read /nowhere/at/all (ENOENT)"],
   ])('%j', async (args, message) => {

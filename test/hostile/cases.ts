@@ -231,8 +231,9 @@ export const chapters: readonly Chapter[] = [
         name: 'informational-100',
         title: '100 that nobody asked for',
         path: '/informational/100/status/200',
-        attempts: twice('connection_reset'),
+        attempts: twice('protocol'),
         end: 'exhausted',
+        says: '100 (Continue) without being asked',
       },
       {
         name: 'informational-hang',

@@ -7,12 +7,12 @@ import { type Arrival, type BehavingReceiver, startBehavingReceiver } from '../.
 import { type Behaviour, behaviourWords, combine, friendly } from '../../receivers/behaviour.ts';
 import { type TlsMode, tlsMaterial, tlsModes } from '../../receivers/certificate.ts';
 import { jsonOption, positiveInteger } from '../options.ts';
+import { type OtherOptions, startOthers } from '../other-receivers.ts';
 import { requestJson, requestText, type SignatureCheck } from '../received-request.ts';
 import { seededRandom } from '../seeded-random.ts';
 
-interface Options {
+interface Options extends OtherOptions {
   readonly port: number;
-  readonly host: string;
   readonly secretEnv?: readonly string[];
   readonly secretFile?: readonly string[];
   readonly tls?: TlsMode;
@@ -42,6 +42,10 @@ export function receiverCommand(): Command {
     .option('--seed <n>', 'the dice of --fail-rate fall as they did with this number', wholeNumber)
     .addOption(new Option('--tls <certificate>', 'serves HTTPS, with this certificate').choices(tlsModes))
     .option('--write-ca <file>', 'where the authority goes that signed it, for `tls.ca`')
+    .option('--smtp', 'a mail server, too, that delivers nowhere')
+    .option('--smtp-reply <code>', 'which refuses every mail with this code: 451', replyCode)
+    .option('--slack', 'as much of Slack as a sender sees, too')
+    .option('--slack-error <code>', 'which refuses every message with this code: channel_not_found')
     .addOption(jsonOption())
     .addHelpText('after', examples)
     .action(async (options: Options, self: Command) => {
@@ -63,6 +67,7 @@ Examples:
   pg-observers receiver --status 429 --retry-after 30
   pg-observers receiver --fail-rate 0.3 --seed 7 --delay 200ms
   pg-observers receiver --tls expired --write-ca ca.pem
+  pg-observers receiver --smtp-reply 451 --slack
   pg-observers receiver --count 3 --json               ends when three have come
 
 A path asks for the same, in the same words, so that one receiver has many behaviours:
@@ -89,13 +94,14 @@ async function serve(options: Options, behaviour: Behaviour): Promise<void> {
   }).catch((error: unknown) => {
     throw cannotListen(error, options);
   });
+  const others = await startOthers(options, say);
   say(`listening at ${receiver.url}`, { listening: receiver.url });
   receiver.received.onArrival((arrival) => {
     const signature = keys.length === 0 ? null : checkSignature(arrival, keys);
     console.log(options.json ? requestJson(arrival, signature) : requestText(arrival, signature));
   });
   const isComplete = await untilStopped(receiver, options.count ?? Number.POSITIVE_INFINITY);
-  await receiver.close();
+  await Promise.all([receiver, ...others].map((one) => one.close()));
   if (!isComplete && options.count !== undefined) process.exitCode = 1;
 }
 
@@ -178,6 +184,11 @@ function port(text: string): number {
   const value = Number(text);
   if (!/^\d{1,5}$/.test(text) || value > 65_535) throw new InvalidArgumentError('Write a number from 0 to 65535.');
   return value;
+}
+
+function replyCode(text: string): number {
+  if (!/^[45]\d\d$/.test(text)) throw new InvalidArgumentError('Write a code from 400 to 599.');
+  return Number(text);
 }
 
 function wholeNumber(text: string): number {
