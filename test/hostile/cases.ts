@@ -16,6 +16,8 @@ export interface HostileCase {
   /** A path of the receiver, which any user can ask for, too. Or another place, where the path can't say it. */
   readonly path?: string;
   readonly at?: TlsMode | 'refused' | 'blackhole' | 'unknown-host';
+  /** The host of a URL that comes from the event, with the port of the receiver. */
+  readonly host?: string;
   readonly destination?: Omit<Destination, 'webhook'>;
   /** Extra key for the action: what makes it unrenderable. */
   readonly body?: unknown;
@@ -80,6 +82,18 @@ const retryAfter = (name: string, title: string, value: string, pauses: boolean)
   attempts: pauses ? ['http_429'] : twice('http_429'),
   end: pauses ? 'waiting' : 'exhausted',
   ...(pauses && { hold: 'paused' }),
+});
+
+const address = (host: string, what: string): HostileCase => ({
+  name: `${what} ${host}`
+    .normalize('NFKC')
+    .toLowerCase()
+    .replaceAll(/[^0-9a-z]+/g, '-')
+    .replaceAll(/^-|-$/g, ''),
+  title: `\`${host}\`: ${what}`,
+  host,
+  attempts: ['address_refused'],
+  end: 'rejected',
 });
 
 export const chapters: readonly Chapter[] = [
@@ -372,6 +386,33 @@ export const chapters: readonly Chapter[] = [
         end: 'rejected',
         says: 'answered 422',
       },
+    ],
+  },
+  {
+    title: 'Internal addresses in a URL of the event',
+    cases: [
+      address('127.0.0.1', 'loopback'),
+      address('2130706433', 'the same as one number'),
+      address('0x7f.1', 'the same in hexadecimal'),
+      address('127.1', 'the same, shortened'),
+      address('１２７.０.０.１', 'the same in full-width digits'),
+      address('[::1]', 'loopback in IPv6'),
+      address('[::ffff:127.0.0.1]', 'IPv4 mapped into IPv6'),
+      address('[::7f00:1]', 'IPv4-compatible IPv6'),
+      address('[64:ff9b::7f00:1]', 'NAT64'),
+      address('[2002:7f00:1::]', '6to4'),
+      address('0.0.0.0', 'this host'),
+      address('10.0.0.1', 'private'),
+      address('172.16.0.1', 'private'),
+      address('192.168.1.1', 'private'),
+      address('100.64.0.1', 'carrier'),
+      address('169.254.169.254', 'cloud metadata'),
+      address('[fd00:ec2::254]', 'cloud metadata in IPv6, unique local'),
+      address('[fe80::1]', 'link-local'),
+      address('224.0.0.1', 'multicast'),
+      address('198.18.0.1', 'benchmarks'),
+      address('192.0.2.1', 'documentation'),
+      address('240.0.0.1', 'class E'),
     ],
   },
   {

@@ -22,7 +22,7 @@ const told: TelemetryEvent[] = [];
 const engine = createEngine(config(), { telemetry: (event) => told.push(event) });
 await engine.start();
 afterAll(() => engine.stop({ timeoutMs: 0 }));
-await database.query(`select observers.emit('orders', jsonb_build_object('n', 1))`);
+await database.query(`select observers.emit('orders', $1::jsonb)`, [JSON.stringify({ n: 1, urls: site.urls })]);
 
 function config() {
   const destinations = cases.map((one) => {

@@ -50,8 +50,8 @@ const places: Readonly<Record<NonNullable<HostileCase['at']>, string>> = {
 
 function tryIt({ at, path }: HostileCase): string {
   if (at !== undefined) return places[at];
-  const text = path ?? '';
-  return `\`${text.length <= 60 ? text : `${text.slice(0, 50)}…`}\``;
+  if (path === undefined) return '';
+  return `\`${path.length <= 60 ? path : `${path.slice(0, 50)}…`}\``;
 }
 
 /** `http_503` twice: `http_503` ×2. */

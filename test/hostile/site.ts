@@ -4,12 +4,15 @@ import { type BehavingReceiver, startBehavingReceiver } from '../../src/receiver
 import { type TlsMaterial, type TlsMode, tlsMaterial, tlsModes } from '../../src/receivers/certificate.ts';
 import { freePort } from '../support/free-port.ts';
 import { startProcess } from '../support/processes.ts';
-import type { HostileCase } from './cases.ts';
+import { cases, type HostileCase } from './cases.ts';
 
 /** Where the cases lead to. For the top level of a file: everything ends with it. */
 export interface Site {
   readonly receiver: BehavingReceiver;
+  /** As a destination has it. */
   url(hostile: HostileCase): string;
+  /** Those that come from the event, by name of the case. */
+  readonly urls: Readonly<Record<string, string>>;
   /** What the destination needs to trust its receiver as far as its fault. */
   ca(hostile: HostileCase): string | null;
 }
@@ -29,9 +32,15 @@ export async function startSite(): Promise<Site> {
     blackhole: await startBlackhole(),
     'unknown-host': 'http://nowhere.invalid/',
   };
+  const { port } = new URL(receiver.url);
+  const fromEvent = cases.flatMap(({ name, host }) =>
+    host === undefined ? [] : [[name, `http://${host}:${port}/let-in`]],
+  );
   return {
     receiver,
-    url: ({ at, path }) => {
+    urls: Object.fromEntries(fromEvent),
+    url: ({ at, path, host, name }) => {
+      if (host !== undefined) return `\${{ payload.urls["${name}"] }}`;
       if (at === undefined) return `${receiver.url}${path}`;
       return secure.get(at)?.url ?? elsewhere[at as keyof typeof elsewhere];
     },
