@@ -3,6 +3,7 @@ import { type Argument, Command, CommanderError } from 'commander';
 import { UserError } from '../domain/errors.ts';
 import { describeError, programVersion } from '../transport/postgres/connection.ts';
 import { applyCommand } from './commands/apply.ts';
+import { backfillCommand } from './commands/backfill.ts';
 import { backtestCommand } from './commands/backtest.ts';
 import { checkpointCommand } from './commands/checkpoint.ts';
 import { demoCommand } from './commands/demo.ts';
@@ -57,6 +58,7 @@ for (const command of [
   explainCommand(),
   dlqCommand(),
   replayCommand(),
+  backfillCommand(),
   destinationsCommand(),
   checkpointCommand(),
   metricsCommand(),
