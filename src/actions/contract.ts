@@ -53,8 +53,23 @@ export interface DestinationClient<A extends Action = Action, Request = unknown>
    * @param note as the last attempt left it
    */
   describe(request: Request, note?: unknown): unknown;
+  /** How several requests of one action become one; null or absent: each is sent by itself. */
+  readonly combining?: Combining<Request> | null;
   /** Closes idle connections; idempotent. */
   close(): Promise<void>;
+}
+
+/**
+ * Several requests in one send. What is combined is sent, described and noted like any other request; an outcome is about
+ * all of them, save those in its `failedItems`. One alone is combined, too: the receiver knows one form.
+ */
+export interface Combining<Request> {
+  /** Only requests with the same key may be combined: all there is one of must be in it, above all who receives it. */
+  keyOf(request: Request): string;
+  /** What it adds to the combined one, about. Bytes. */
+  sizeOf(request: Request): number;
+  /** The same for the same requests in the same order, its id included. @param requests one at least, of one key */
+  combine(requests: readonly Request[]): Request;
 }
 
 /** A place for a note, durable and written together with the outcome. */

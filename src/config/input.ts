@@ -1,8 +1,8 @@
 import { ConfigError } from '../domain/errors.ts';
-import type { EmailInput, OwnEmailActionInput } from './kinds/email-input.ts';
-import type { AddressesInput, WebhookInput, WebhookRequestInput } from './kinds/webhook-input.ts';
+import type { DigestInput, EmailInput, OwnEmailActionInput } from './kinds/email-input.ts';
+import type { AddressesInput, BatchInput, WebhookInput, WebhookRequestInput } from './kinds/webhook-input.ts';
 
-export type { AddressesInput, EmailInput, WebhookInput };
+export type { AddressesInput, BatchInput, DigestInput, EmailInput, WebhookInput };
 
 /**
  * observers.yaml as a plain object, for programs that embed pg-observers. `${VAR}` and `${{ }}` mean in it what they mean in
@@ -128,8 +128,8 @@ export interface CircuitBreakerInput {
 
 export type DestinationInput = DeliveryInput &
   (
-    | { readonly webhook: WebhookInput }
-    | { readonly email: EmailInput }
+    | { readonly webhook: WebhookInput; readonly batch?: BatchInput }
+    | { readonly email: EmailInput; readonly digest?: string | DigestInput }
     | { readonly slack: SlackInput }
     | { readonly sql: SqlInput }
     | { readonly module: string; readonly with?: unknown }

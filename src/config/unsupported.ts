@@ -5,8 +5,6 @@
 export const unsupportedKeys: ReadonlySet<string> = new Set([
   '<<',
   'archive',
-  'batch',
-  'digest',
   'ingest',
   'jetstream',
   'lookup',

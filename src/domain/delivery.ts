@@ -18,6 +18,8 @@ export interface Delivery {
   /** Set when `pg-observers replay` queued it: the number of that run. */
   readonly replayRun?: string | null;
   readonly ruleVersion: string;
+  /** The same for those that failed in one request, so that they go again in one; null or absent: it goes with whatever is due. */
+  readonly together?: string | null;
   /** When it was queued, by the database's clock and in the time of performance.now(). */
   readonly queuedAt: number;
 }
@@ -34,4 +36,11 @@ export function isReplay({ deadLetterId, replayRun }: Delivery): boolean {
 export function messageId(eventUid: string, observer: string, action: string): string {
   const digest = hash('sha256', `${eventUid}\n${observer}\n${action}`, 'base64url');
   return `msg_${digest.slice(0, 27)}`;
+}
+
+/** The id of a request that holds several: the same whenever it holds the same ones in the same order. */
+export function commonMessageId(messageIds: readonly string[]): string {
+  const [only] = messageIds;
+  if (messageIds.length === 1 && only !== undefined) return only;
+  return `msg_${hash('sha256', messageIds.join('\n'), 'base64url').slice(0, 27)}`;
 }

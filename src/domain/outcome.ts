@@ -27,6 +27,8 @@ export interface Outcome {
    * it stays as it is.
    */
   readonly note?: unknown;
+  /** Of a request that holds several: what became of single ones instead, by position. Absent: the same for all. */
+  readonly failedItems?: ReadonlyMap<number, Outcome>;
 }
 
 /** The facts of a failure that are always there. */

@@ -1,6 +1,7 @@
 import type { ModuleReference } from './custom-action.ts';
 import type { Operation } from './event.ts';
 import type { CompiledExpression, Template, UrlTemplate } from './expression.ts';
+import type { Gathering } from './gathering.ts';
 import type { OutcomePolicy } from './outcome-policy.ts';
 import type { RetryPolicy } from './retry.ts';
 import type { StatementTemplate } from './sql.ts';
@@ -120,6 +121,8 @@ export interface WebhookDestination extends DestinationCommon {
   readonly headers: Readonly<Record<string, string>>;
   readonly oauth2: OAuth2Client | null;
   readonly tls: TlsOptions | null;
+  /** `batch`; null: each delivery is a request. */
+  readonly gathering: Gathering | null;
 }
 
 export interface EmailDestination extends DestinationCommon {
@@ -131,6 +134,8 @@ export interface EmailDestination extends DestinationCommon {
   readonly maxMessages: number;
   /** null: mails are not signed. */
   readonly dkim: DkimKey | null;
+  /** `digest`; null: each delivery is a mail. */
+  readonly gathering: Gathering | null;
 }
 
 export interface SmtpServer {
@@ -250,6 +255,15 @@ export interface EmailAction extends ActionCommon {
   /** Mails with the same value are one conversation. */
   readonly threadKey: Template | null;
   readonly unsubscribe: Unsubscribe | null;
+  /** Of a mail that gathers several deliveries; null: nothing is said. */
+  readonly digest: DigestTemplates | null;
+}
+
+export interface DigestTemplates {
+  /** Only mails with the same value become one; null: all to the same recipients. */
+  readonly key: Template | null;
+  /** What stands before the items, as text and as HTML; of the oldest delivery. */
+  readonly intro: { readonly text: Template; readonly html: Template } | null;
 }
 
 export interface AttachmentTemplate {

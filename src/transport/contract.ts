@@ -214,6 +214,19 @@ export interface ClaimWish {
   readonly slots: number;
   /** How its tenants share the slots; null: it should have none. When it has, nothing is claimed, and the answer says so. */
   readonly turns?: TenantTurns | null;
+  /** When it is time for those that are due; null or absent: at once. */
+  readonly gather?: GatherWish | null;
+}
+
+/**
+ * Nothing is claimed before the oldest has been due for `waitMs`, `enough` are due, or one is due again; then all that is due. What
+ * waits stays in the queue. For each tenant by itself.
+ */
+export interface GatherWish {
+  readonly waitMs: number;
+  readonly enough: number;
+  /** For one tenant at most: a request's worth. */
+  readonly most: number;
 }
 
 /** Tenants take turns, by name, with an even share each; what has no tenant is one more of them. */

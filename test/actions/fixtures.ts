@@ -55,7 +55,15 @@ export const common = {
 } as const;
 
 const plainRequest = { method: 'POST', format: 'json', query: [] } as const;
-const plainWebhook = { ...plainRequest, urlTemplate: null, secrets: [], headers: {}, oauth2: null, tls: null } as const;
+const plainWebhook = {
+  ...plainRequest,
+  urlTemplate: null,
+  secrets: [],
+  headers: {},
+  oauth2: null,
+  tls: null,
+  gathering: null,
+} as const;
 
 export function webhookDestination(url: string, overrides: Partial<WebhookDestination> = {}): WebhookDestination {
   return {
@@ -79,6 +87,7 @@ export function emailDestination(smtp: string, overrides: Partial<EmailDestinati
     from: 'Orders <orders@shop.example>',
     maxMessages: 100,
     dkim: null,
+    gathering: null,
     ...overrides,
   };
 }
@@ -131,6 +140,7 @@ export function emailAction(overrides: Partial<EmailAction> = {}): EmailAction {
     priority: 'normal',
     threadKey: null,
     unsubscribe: null,
+    digest: null,
     ...overrides,
   };
 }

@@ -1,11 +1,12 @@
 import { ExpressionError, type Scope, type Template } from '../../domain/expression.ts';
 import type { Outcome } from '../../domain/outcome.ts';
 import type { EmailAction, EmailDestination } from '../../domain/rules.ts';
-import type { ActionType, AttemptContext, DestinationClient, NoteKey } from '../contract.ts';
+import type { ActionType, AttemptContext, Combining, DestinationClient, NoteKey } from '../contract.ts';
 import { delivered, timedOut } from '../outcomes.ts';
 import { createRedactor, secretsOfUrl } from '../redaction.ts';
 import { addressKey, renderMailboxes, senderOf } from './addresses.ts';
 import { renderAttachments } from './attachments.ts';
+import { digests, renderDigest } from './digest.ts';
 import { renderHeaders } from './headers.ts';
 import { textOfHtml } from './html-text.ts';
 import { leftOf, type Progress, type Refusal, readProgress, refusalsOf, splitOutcome } from './recipients.ts';
@@ -29,11 +30,13 @@ class EmailClient implements DestinationClient<EmailAction, EmailRequest> {
   readonly #host: string;
   readonly #redact: (text: string) => string;
   readonly #transport: ReturnType<typeof openTransport>;
+  readonly combining: Combining<EmailRequest> | null;
   #closing: Promise<void> | null = null;
 
   constructor(destination: EmailDestination) {
     const { smtp } = destination;
     this.#from = destination.from;
+    this.combining = destination.gathering && digests;
     this.#sender = senderOf(destination.from);
     this.#host = typeof smtp === 'string' ? new URL(smtp).host : hostOf(smtp);
     const secure = typeof smtp === 'string' ? smtp.startsWith('smtps:') : smtp.secure;
@@ -56,6 +59,7 @@ class EmailClient implements DestinationClient<EmailAction, EmailRequest> {
       headers: renderHeaders(action, scope, this.#sender.host),
       priority: action.priority,
       outcomes: action.outcomes,
+      digest: this.combining && renderDigest(action, scope),
     };
   }
 

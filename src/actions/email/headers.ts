@@ -2,6 +2,9 @@ import { hash } from 'node:crypto';
 import { ExpressionError, type Scope } from '../../domain/expression.ts';
 import type { EmailAction, Unsubscribe } from '../../domain/rules.ts';
 
+/** Of a mail about one event. */
+export const eventHeader = 'X-PG-Observers-Event';
+
 /** What a mail says besides its subject and addresses, by name. @throws ExpressionError */
 export function renderHeaders(action: EmailAction, scope: Scope, host: string): Record<string, string> {
   const own = Object.entries(action.headers).map(([name, value]) => [name, value.renderText(scope)] as const);
@@ -9,7 +12,7 @@ export function renderHeaders(action: EmailAction, scope: Scope, host: string): 
     ...Object.fromEntries(own.filter(([, value]) => value !== '')),
     ...threadHeaders(action.threadKey?.renderText(scope) ?? '', host),
     ...(action.unsubscribe !== null && unsubscribeHeaders(action.unsubscribe, scope)),
-    'X-PG-Observers-Event': scope.record.uid,
+    [eventHeader]: scope.record.uid,
     // RFC 3834: keeps out-of-office replies away.
     'Auto-Submitted': 'auto-generated',
   };

@@ -22,6 +22,13 @@ export interface EmailRequest {
   readonly priority: EmailAction['priority'];
   /** What it says about a recipient who is refused decides whether the mail is sent to that one again. */
   readonly outcomes: OutcomePolicy;
+  /** Of one that gathers, at a destination with `digest`; null elsewhere. */
+  readonly digest: { readonly key: string; readonly intro: DigestIntro | null } | null;
+}
+
+export interface DigestIntro {
+  readonly text: string;
+  readonly html: string;
 }
 
 /** For the dead letter. @param progress of a mail to several */

@@ -5,7 +5,7 @@ import type { Outcome } from '../../domain/outcome.ts';
 import type { WebhookAction, WebhookDestination } from '../../domain/rules.ts';
 import type { TraceHeaders } from '../../domain/trace.ts';
 import type { WebhookMethod } from '../../domain/webhook.ts';
-import type { ActionType, AttemptContext, DestinationClient } from '../contract.ts';
+import type { ActionType, AttemptContext, Combining, DestinationClient } from '../contract.ts';
 import { type AccessToken, AccessTokens, type TokenFailure } from '../http/access-tokens.ts';
 import { createAddressGuard } from '../http/address-guard.ts';
 import type { HttpReply } from '../http/exchange.ts';
@@ -14,6 +14,7 @@ import { httpOutcome } from '../http/http-outcome.ts';
 import { Origins } from '../http/origins.ts';
 import { internalFault, retry, timedOut } from '../outcomes.ts';
 import { createRedactor, describeJson, describeText, redacted, redactUrl } from '../redaction.ts';
+import { asItem, type BatchItem, batching, itemOf, keptAnswerBytes, outcomeOfItems } from './batch.ts';
 import { encodeParameters, jsonType, renderContent } from './content.ts';
 import { basicAuthorization, secretsOf, signerOf, tlsOf } from './credentials.ts';
 import { baseHeaders, describeHeaderValue, hasMembers, usableHeaders } from './headers.ts';
@@ -29,6 +30,8 @@ export interface WebhookRequest {
   readonly body: string;
   /** The action's own headers and the format's, by lower-case name. */
   readonly headers: Readonly<Record<string, string>>;
+  /** What is in it, at a destination with `batch`; null elsewhere. */
+  readonly items: readonly BatchItem[] | null;
 }
 
 /** An HTTP request with a Standard Webhooks signature. */
@@ -67,6 +70,7 @@ class WebhookClient implements DestinationClient<WebhookAction, WebhookRequest> 
   readonly #jsonHeaders: readonly string[];
   readonly #signer: Signer | null;
   readonly #tokens: AccessTokens | null;
+  readonly combining: Combining<WebhookRequest> | null;
   readonly #redact: (text: string) => string;
 
   constructor(destination: WebhookDestination, lookup: LookupFunction) {
@@ -76,6 +80,7 @@ class WebhookClient implements DestinationClient<WebhookAction, WebhookRequest> 
     const guard = createAddressGuard(destination.addresses, url === null, lookup);
     const options = { connections: destination.concurrency, connectTimeoutMs: timeoutMs, tls, guard };
     this.#destination = destination;
+    this.combining = destination.gathering && batching;
     this.#fixed = url && { url, path: url.pathname + url.search, http: new HttpClient(url, options) };
     this.#origins = new Origins(options, keptOrigins);
     this.#headers = { ...baseHeaders, ...basicAuthorization(url), ...usableHeaders(destination.headers, String) };
@@ -88,7 +93,9 @@ class WebhookClient implements DestinationClient<WebhookAction, WebhookRequest> 
   }
 
   render(action: WebhookAction, scope: Scope, messageId: string): WebhookRequest {
-    const { type, body, headers } = renderContent(action, scope);
+    const content = renderContent(action, scope);
+    const isItem = this.combining !== null;
+    const { type, body, headers } = isItem ? asItem(content, action, messageId) : content;
     const own = hasMembers(action.headers)
       ? usableHeaders(action.headers, (value) => value.renderText(scope))
       : headers;
@@ -99,6 +106,7 @@ class WebhookClient implements DestinationClient<WebhookAction, WebhookRequest> 
       type,
       body,
       headers: own === headers ? own : { ...own, ...headers },
+      items: isItem ? [itemOf(scope.record, messageId)] : null,
     };
   }
 
@@ -110,7 +118,7 @@ class WebhookClient implements DestinationClient<WebhookAction, WebhookRequest> 
       const body = Buffer.from(request.body);
       if (this.#tokens !== null) return await this.#sendWithToken(this.#tokens, target, request, body, attempt);
       const reply = await this.#exchange(target, request, body, attempt, null);
-      return httpOutcome(reply, host, attempt, this.#redact);
+      return this.#outcomeOf(reply, host, request, attempt, this.#redact);
     } catch (error) {
       return internalFault(host, error, this.#redact);
     }
@@ -172,8 +180,21 @@ class WebhookClient implements DestinationClient<WebhookAction, WebhookRequest> 
       if (reply.status === 401) tokens.drop(token);
       const isFresh = token.obtainedAt >= begun;
       if (reply.status === 401 && !isFresh && !attempt.deadline.passed) continue;
-      return httpOutcome(reply, host, attempt, (text) => this.#redact(text).replaceAll(token.value, redacted));
+      const redact = (text: string) => this.#redact(text).replaceAll(token.value, redacted);
+      return this.#outcomeOf(reply, host, request, attempt, redact);
     }
+  }
+
+  #outcomeOf(
+    reply: HttpReply,
+    host: string,
+    { items }: WebhookRequest,
+    attempt: AttemptContext,
+    redact: (text: string) => string,
+  ): Outcome {
+    const outcome = httpOutcome(reply, host, attempt, redact);
+    if (items === null || outcome.errorClass !== null || !this.#destination.gathering?.perItem) return outcome;
+    return outcomeOfItems(outcome, reply.body, items, host, redact);
   }
 
   #exchange(
@@ -187,7 +208,8 @@ class WebhookClient implements DestinationClient<WebhookAction, WebhookRequest> 
     if (replay) headers.push('webhook-replay', 'true');
     if (token !== null) headers.push('authorization', `Bearer ${token.value}`);
     const { method, type } = request;
-    return http.request({ method, path, headers, body: type === null ? null : body, keepBytes }, deadline);
+    const kept = this.#destination.gathering?.perItem ? keptAnswerBytes : keepBytes;
+    return http.request({ method, path, headers, body: type === null ? null : body, keepBytes: kept }, deadline);
   }
 
   /** Signed anew for every attempt: a receiver refuses old timestamps. */

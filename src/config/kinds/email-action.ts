@@ -1,10 +1,10 @@
 import type { Template, TemplateMode } from '../../domain/expression.ts';
-import type { AttachmentTemplate, EmailAction, Unsubscribe } from '../../domain/rules.ts';
+import type { AttachmentTemplate, Destination, EmailAction, Unsubscribe } from '../../domain/rules.ts';
 import { readTemplate } from '../expressions.ts';
 import type { Field } from '../field.ts';
 import type { OwnAction } from './kind.ts';
 
-export function readAction(field: Field): OwnAction<EmailAction> {
+export function readAction(field: Field, destination: Destination | null): OwnAction<EmailAction> {
   const template = (key: string, mode: TemplateMode): Template | null => readTemplate(field.get(key), mode);
   return {
     kind: 'email',
@@ -20,11 +20,25 @@ export function readAction(field: Field): OwnAction<EmailAction> {
     priority: (field.get('priority').text() as EmailAction['priority'] | undefined) ?? 'normal',
     threadKey: template('thread_key', 'plain'),
     unsubscribe: readUnsubscribe(field.get('unsubscribe')),
+    digest: readDigest(field.get('digest'), field.get('email'), destination),
   };
 }
 
 /** Stands in for a required template that isn't there; the configuration is refused then. */
 const nothing: Template = Object.freeze({ render: () => '', renderText: () => '', renderJson: () => '""' });
+
+function readDigest(field: Field, name: Field, destination: Destination | null): EmailAction['digest'] {
+  if (!field.present) return null;
+  if (destination?.kind === 'email' && destination.gathering === null) {
+    field.refuseKey(`destination ${name.shown} has no \`digest\``, 'how long it gathers is said there: digest: 5m');
+  }
+  const intro = field.get('intro');
+  const [text, html] = [readTemplate(intro, 'plain'), readTemplate(intro, 'html')];
+  return Object.freeze({
+    key: readTemplate(field.get('key'), 'plain'),
+    intro: text === null || html === null ? null : Object.freeze({ text, html }),
+  });
+}
 
 const encodings = ['text', 'base64', 'hex'] as const;
 

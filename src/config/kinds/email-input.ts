@@ -11,6 +11,16 @@ export interface EmailInput {
   readonly max_messages?: number;
 }
 
+/** Several deliveries to the same recipients in one mail. */
+export interface DigestInput {
+  /** So long the oldest waits for others, 1s to 1d. */
+  readonly every: string;
+  /** Deliveries in one mail, 1 to 1000. Default: 500. */
+  readonly max?: number;
+  /** Size of one mail, attachments included. Default: 5242880. */
+  readonly max_bytes?: number;
+}
+
 export interface SmtpInput {
   readonly host: string;
   /** Default: 587, with `secure` 465. */
@@ -53,6 +63,8 @@ export interface OwnEmailActionInput {
   readonly thread_key?: string;
   /** List-Unsubscribe; `one_click`: a POST to the URL unsubscribes (default: true). */
   readonly unsubscribe?: { readonly url?: string; readonly mailto?: string; readonly one_click?: boolean };
+  /** At a destination with `digest`: only mails with the same `key` become one; `intro` stands before them. */
+  readonly digest?: { readonly key?: string; readonly intro?: string };
 }
 
 export interface AttachmentInput {

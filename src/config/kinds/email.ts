@@ -1,7 +1,8 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${…} is the format's own syntax here
+import type { Gathering } from '../../domain/gathering.ts';
 import type { EmailDestination } from '../../domain/rules.ts';
 import type { Field } from '../field.ts';
-import { flag, type JsonSchema, record, template, templateText, text, whole } from '../schema-values.ts';
+import { duration, flag, type JsonSchema, record, template, templateText, text, whole } from '../schema-values.ts';
 import { readAction } from './email-action.ts';
 import { dkimSchema, readDkim, readSmtp, smtpSchema } from './email-server.ts';
 import type { Kind, OwnDestination } from './kind.ts';
@@ -19,6 +20,21 @@ const destinationSchema = record(
 );
 
 const addresses = { type: ['string', 'array'], minLength: 1, minItems: 1, items: { type: 'string', minLength: 1 } };
+
+const digestKey: JsonSchema = {
+  description:
+    'Several deliveries of one action to the same recipients in one mail, sent when the oldest has waited so long.',
+  type: ['string', 'object'],
+  minLength: 1,
+  required: ['every'],
+  additionalProperties: false,
+  properties: {
+    every: duration('So long the oldest waits for others.', { examples: ['5m'] }),
+    max: whole('Deliveries in one mail.', 1, 1_000, { default: 500 }),
+    max_bytes: whole('Size of one mail, attachments included.', 1_024, 64 * 1024 * 1024, { default: 5 * 1024 * 1024 }),
+  },
+  examples: ['5m', { every: '1h', max: 100 }],
+};
 
 const actionKeys: JsonSchema = {
   to: template('Recipient or list of recipients.', addresses),
@@ -43,11 +59,18 @@ const actionKeys: JsonSchema = {
       { anyOf: [{ required: ['url'] }, { required: ['mailto'] }] },
     ),
   },
+  digest: record('Of a mail at a destination with `digest`.', {
+    key: templateText('Only mails with the same value become one. Default: all to the same recipients.', {
+      examples: ['${{ new.customer_id }}'],
+    }),
+    intro: templateText('Stands before the items.'),
+  }),
 };
 
 export const email: Kind<'email'> = {
   kind: 'email',
   destinationSchema,
+  destinationKeys: { digest: digestKey },
   reference: text('Name of an email destination.'),
   actionKeys,
   literalKeys: ['priority'],
@@ -56,7 +79,23 @@ export const email: Kind<'email'> = {
   readAction,
 };
 
-function readDestination(field: Field): OwnDestination<EmailDestination> {
+/** So many wait at most before they go; of these a claim brings all. */
+const digestedAtOnce = 1_000;
+const day = 86_400_000;
+
+function readDigest(field: Field): Gathering | null {
+  if (!field.present) return null;
+  const every = field.text() === undefined ? field.get('every') : field;
+  return Object.freeze({
+    waitMs: every.duration(1_000, day) ?? day,
+    enough: digestedAtOnce,
+    most: field.get('max').number() ?? 500,
+    maxBytes: field.get('max_bytes').number() ?? 5 * 1024 * 1024,
+    perItem: false,
+  });
+}
+
+function readDestination(field: Field, destination: Field): OwnDestination<EmailDestination> {
   const from = field.get('from');
   const sender = from.text();
   if (sender !== undefined && !/^[^\r\n]*[^\s@<>]+@[^\s@<>]+>?$/.test(sender)) {
@@ -71,5 +110,6 @@ function readDestination(field: Field): OwnDestination<EmailDestination> {
     from: sender ?? '',
     maxMessages: field.get('max_messages').number() ?? 100,
     dkim: readDkim(field.get('dkim'), sender ?? ''),
+    gathering: readDigest(destination.get('digest')),
   };
 }

@@ -20,6 +20,18 @@ export interface WebhookRequestInput {
   readonly query?: Readonly<Record<string, unknown>>;
 }
 
+/** Several deliveries of one action in one request. */
+export interface BatchInput {
+  /** Items in one request, 1 to 1000. Default: 100. */
+  readonly max?: number;
+  /** So long the oldest waits for others, 10ms to 1h. Default: 1s. */
+  readonly wait?: string;
+  /** Size of one request. Default: 1048576. */
+  readonly max_bytes?: number;
+  /** The answer may name items that failed. Default: false. */
+  readonly items?: boolean;
+}
+
 export interface BasicInput {
   readonly username: string;
   readonly password: string;

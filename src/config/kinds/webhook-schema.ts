@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${…} is the format's own syntax here
 import { webhookFormats, webhookMethods } from '../../domain/webhook.ts';
-import { type JsonSchema, record, template, text } from '../schema-values.ts';
+import { duration, flag, type JsonSchema, record, template, text, whole } from '../schema-values.ts';
 import { headersKey } from './shared-keys.ts';
 
 const header =
@@ -104,6 +104,21 @@ export const destinationSchema = record(
     tls,
   },
   { required: ['url'] },
+);
+
+export const batchKey: JsonSchema = record(
+  'Several deliveries of one action in one request: a JSON array of what each would have been (formats `json` and `cloudevents`).',
+  {
+    max: whole('Items in one request; so many go at once.', 1, 1_000, { default: 100 }),
+    wait: duration('So long the oldest waits for others.', { default: '1s' }),
+    max_bytes: whole('Size of one request; a larger item goes alone.', 1_024, 64 * 1024 * 1024, {
+      default: 1024 * 1024,
+    }),
+    items: flag(
+      'The answer may name items that failed: { "failed": [{ "id": …, "error": …, "retry": false }] }. false: the answer is about all of them.',
+      false,
+    ),
+  },
 );
 
 export const actionKeys: JsonSchema = {

@@ -1,4 +1,5 @@
 import type { Template } from '../../domain/expression.ts';
+import type { Gathering } from '../../domain/gathering.ts';
 import type { Destination, WebhookAction, WebhookDestination } from '../../domain/rules.ts';
 import type { Parameter, WebhookFormat, WebhookMethod } from '../../domain/webhook.ts';
 import { readTemplate, readUrlTemplate } from '../expressions.ts';
@@ -9,11 +10,12 @@ import { text } from '../schema-values.ts';
 import { keepQuerySecrets, readUrl } from '../urls.ts';
 import type { Kind, OwnAction, OwnDestination } from './kind.ts';
 import { readAuth, readSecrets, readTls } from './webhook-auth.ts';
-import { actionKeys, destinationSchema } from './webhook-schema.ts';
+import { actionKeys, batchKey, destinationSchema } from './webhook-schema.ts';
 
 export const webhook: Kind<'webhook'> = {
   kind: 'webhook',
   destinationSchema,
+  destinationKeys: { batch: batchKey },
   reference: text(
     'Name of a webhook destination, or a literal http(s) URL (a destination with the defaults, not signed), which may hold `${{ expression }}`.',
   ),
@@ -24,9 +26,11 @@ export const webhook: Kind<'webhook'> = {
   readAction,
 };
 
+const hour = 3_600_000;
+
 type OwnWebhook = OwnDestination<WebhookDestination>;
 
-function readDestination(field: Field): OwnWebhook {
+function readDestination(field: Field, destination: Field): OwnWebhook {
   const plain = plainWebhook(field.get('url'));
   const headers = Object.fromEntries(
     readHeaders(field.get('headers')).map(([name, value]) => [name, value.text() ?? '']),
@@ -43,6 +47,7 @@ function readDestination(field: Field): OwnWebhook {
     headers: Object.freeze({ ...headers, ...auth.headers }),
     oauth2: auth.oauth2,
     tls,
+    gathering: readBatch(destination.get('batch')),
   };
 }
 
@@ -63,6 +68,7 @@ export function plainWebhook(field: Field): OwnWebhook {
     headers: Object.freeze({}),
     oauth2: null,
     tls: null,
+    gathering: null,
   };
 }
 
@@ -91,6 +97,7 @@ function readAction(field: Field, destination: Destination | null): OwnAction<We
   keepVariables(field.get('body'));
   const isForm = format === 'form' && method !== 'GET';
   checkBody(field, method, format);
+  if (inherited !== null && inherited.gathering !== null) checkItem(field, method, format);
   checkAuthorization(field, inherited);
   return {
     kind: 'webhook',
@@ -101,6 +108,28 @@ function readAction(field: Field, destination: Destination | null): OwnAction<We
     query: mergedQuery(inherited?.query ?? [], readParameters(field.get('query'))),
     headers: Object.freeze(Object.fromEntries(headers)),
   };
+}
+
+function readBatch(field: Field): Gathering | null {
+  if (!field.present) return null;
+  const most = field.get('max').number() ?? 100;
+  return Object.freeze({
+    waitMs: field.get('wait').duration(10, hour) ?? 1_000,
+    enough: most,
+    most,
+    maxBytes: field.get('max_bytes').number() ?? 1024 * 1024,
+    perItem: field.get('items').flag() ?? false,
+  });
+}
+
+/** What an array of JSON has no place for. */
+function checkItem(field: Field, method: WebhookMethod, format: WebhookFormat): void {
+  const place = (key: string) => (field.get(key).present ? field.get(key) : field.get('webhook'));
+  const whose = `destination ${field.get('webhook').shown} has a \`batch\``;
+  if (format !== 'json' && format !== 'cloudevents')
+    place('format').refuseKey(`${whose}, and \`format: ${format}\` makes none`, 'json and cloudevents do');
+  else if (method === 'GET' || (method === 'DELETE' && !field.get('body').present))
+    place('method').refuseKey(`${whose}, and a ${method} request without a body makes none`);
 }
 
 function checkBody(field: Field, method: WebhookMethod, format: WebhookFormat): void {

@@ -91,16 +91,16 @@ export async function attempt(
   };
 }
 
-const noNote: OpenedNote = { busy: false, value: null };
+export const noNote: OpenedNote = { busy: false, value: null };
 
-const noteName = (note: NoteKey | null): NoteName | null =>
+export const noteName = (note: NoteKey | null): NoteName | null =>
   note === null ? null : { key: note.key, shared: note.of === 'destination' };
 
 /** Of its own note, a first attempt knows that there is none. */
-const isFirst = ({ attempts, deadLetterId }: Delivery, { shared }: NoteName) =>
+export const isFirst = ({ attempts, deadLetterId }: Delivery, { shared }: NoteName) =>
   !shared && attempts === 0 && deadLetterId === null;
 
-async function send(
+export async function send(
   client: DestinationClient,
   request: unknown,
   context: AttemptContext,
@@ -121,7 +121,7 @@ async function send(
 }
 
 /** A description that fails must not take the outcome with it. */
-function describe(client: DestinationClient, request: unknown, note: unknown): unknown {
+export function describe(client: DestinationClient, request: unknown, note: unknown): unknown {
   try {
     return client.describe(request, note);
   } catch {
@@ -137,7 +137,7 @@ function goesRound({ deadLetterId }: Delivery, event: EventRecord, { kind }: Act
 const loopMessage = (maxDepth: number) =>
   `not run: ${maxDepth} sql actions in a row led to this event, each by what the one before it wrote (settings.max_depth); a replay runs it, and begins to count anew`;
 
-function faultMessage({ position }: Action, error: unknown): string {
+export function faultMessage({ position }: Action, error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof ExpressionError && error.place !== null) return `${error.place}  ${message}`;
   const expression = error instanceof ExpressionError ? error.expression.trim() : '';
@@ -146,7 +146,7 @@ function faultMessage({ position }: Action, error: unknown): string {
 }
 
 /** What can't be rendered can't be sent, now or later; nor must what goes round and round. */
-function unsent(
+export function unsent(
   delivery: Delivery,
   startedAt: number,
   reason: DeadLetterReason,

@@ -1,11 +1,13 @@
 import type { Telemetry } from '../../domain/telemetry.ts';
+import type { ClaimedDelivery } from '../../transport/contract.ts';
 import type { Breakers } from './breakers.ts';
 import type { CircuitBreaker } from './circuit-breaker.ts';
 import type { ClaimsInHand } from './claims-in-hand.ts';
 import type { DeliveryWorker } from './delivery-worker.ts';
-import type { DestinationLane, Turn } from './destination-lane.ts';
+import type { DestinationLane } from './destination-lane.ts';
 import type { DestinationLanes } from './destination-lanes.ts';
 import { LargeEvents } from './large-events.ts';
+import type { Turn } from './turn.ts';
 
 export interface AttemptsInFlightOptions {
   readonly lanes: DestinationLanes;
@@ -66,20 +68,38 @@ export class AttemptsInFlight {
     return head !== undefined && this.#large.permits(lane, head) ? lane.next(now) : null;
   }
 
-  /** One delivery, from claim to outcome. Never rejects. */
+  /** One request, from its claims to their outcomes. Never rejects. */
   async #deliver(lane: DestinationLane, turn: Turn): Promise<void> {
     let failed: boolean | null = null;
+    let claims: readonly ClaimedDelivery[] = [turn.claimed, ...turn.others];
+    const isRetired = (one: DestinationLane) => !this.#options.lanes.includes(one);
     try {
-      failed = await this.#options.worker.perform(turn.claimed, lane, (one) => !this.#options.lanes.includes(one));
+      if (lane.gatherer === null) failed = await this.#options.worker.perform(turn.claimed, lane, isRetired);
+      else
+        failed = await this.#options.worker.performCombined(claims, lane, isRetired, (found) => {
+          const others = new Set(found.map(([claimed]) => claimed));
+          claims = claims.filter((claimed) => !others.has(claimed));
+          this.#putBack(lane, found);
+        });
     } catch (error) {
       // The event could not be loaded, or nobody could say whose rules are the newest: the claim goes back.
       if (!this.#options.isTransient(error)) {
         this.#options.telemetry({ type: 'stage.failed', stage: 'deliver', error });
       }
-      await this.#options.inHand.release([turn.claimed], 1_000, 'the event could not be loaded');
+      await this.#options.inHand.release(claims, 1_000, 'the event could not be loaded');
     } finally {
       this.#finished(lane, turn, failed);
     }
+  }
+
+  /** They begin at once if there are places. What was given up meanwhile, with all claims, is not begun. */
+  #putBack(lane: DestinationLane, found: readonly (readonly [ClaimedDelivery, key: string])[]): void {
+    const { inHand } = this.#options;
+    const held = found.filter(([claimed]) => inHand.holds(claimed));
+    if (held.length === 0) return;
+    lane.putBack(held);
+    this.#beginIn(lane);
+    this.giveBack(lane);
   }
 
   #finished(lane: DestinationLane, turn: Turn, failed: boolean | null): void {

@@ -64,6 +64,11 @@ export class ClaimsInHand {
     for (const { delivery } of settlements) this.#drop(delivery);
   }
 
+  /** Whether it is still this process's to begin. */
+  holds({ delivery: { id, lease } }: ClaimedDelivery): boolean {
+    return this.#held.get(id)?.lease === lease;
+  }
+
   /** They belong to others now. */
   forget(claims: readonly ClaimedDelivery[]): void {
     for (const { delivery } of claims) this.#drop(delivery);

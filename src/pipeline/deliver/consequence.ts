@@ -11,8 +11,18 @@ export type Consequence = Pick<
   'kind' | 'delayMs' | 'reason' | 'status' | 'errorClass' | 'errorMessage' | 'responseExcerpt'
 > & { readonly hold: RequestedHold | null };
 
-/** What follows from an outcome. Pure but for the jitter. @param now in the time of performance.now() */
-export function consequenceOf(outcome: Outcome, delivery: Delivery, action: Action, now: number): Consequence {
+/**
+ * What follows from an outcome. Pure but for the jitter.
+ * @param now in the time of performance.now()
+ * @param random in [0, 1), for the jitter
+ */
+export function consequenceOf(
+  outcome: Outcome,
+  delivery: Delivery,
+  action: Action,
+  now: number,
+  random?: () => number,
+): Consequence {
   const { outcomes, retry, destination } = action;
   const verdict = verdictOf(outcome, outcomes);
   const { status, responseExcerpt } = outcome;
@@ -39,7 +49,7 @@ export function consequenceOf(outcome: Outcome, delivery: Delivery, action: Acti
     case 'reject':
       return { ...failure, kind: 'dead', reason: 'rejected', hold: pause };
     case 'retry': {
-      const delayMs = retryDelayMs(retry, delivery.attempts + 1, retryAfterMs);
+      const delayMs = retryDelayMs(retry, delivery.attempts + 1, retryAfterMs, random);
       const end = whyNotAgain(delivery, retry, now + delayMs);
       if (end === null) return { ...failure, kind: 'retry', delayMs, hold: pause };
       const errorMessage = `${failure.errorMessage}${end}`;

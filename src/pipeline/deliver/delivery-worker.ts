@@ -1,3 +1,4 @@
+import type { Combining, DestinationClient } from '../../actions/contract.ts';
 import { type Delivery, isReplay } from '../../domain/delivery.ts';
 import type { EventRecord } from '../../domain/event.ts';
 import type { DeadLetterReason } from '../../domain/outcome.ts';
@@ -8,6 +9,7 @@ import type { ClaimedDelivery, DeliveryQueue, RequestedHold, Settlement } from '
 import { attempt, type Surroundings } from './attempt.ts';
 import { Cancellation } from './cancellation.ts';
 import type { ClaimsInHand } from './claims-in-hand.ts';
+import { attemptCombined, type Member, type Rendered, renderMember, splitOff } from './combined-attempt.ts';
 import { isTooOld, tooOld } from './consequence.ts';
 import type { DestinationLane } from './destination-lane.ts';
 import { createSettlementRedactor } from './redaction.ts';
@@ -48,6 +50,7 @@ export class DeliveryWorker {
   #keep: Config['settings']['attempts'] = 'all';
   #redact: (settlement: Settlement) => Settlement = (settlement) => settlement;
   #sources = new SourceNames([]);
+  readonly #rendered = new WeakMap<ClaimedDelivery, Rendered>();
 
   constructor(options: DeliveryWorkerOptions) {
     this.#options = options;
@@ -83,6 +86,87 @@ export class DeliveryWorker {
     lane: DestinationLane,
     isRetired: (lane: DestinationLane) => boolean,
   ): Promise<boolean | null> {
+    const member = await this.#prepare(claimed, lane, isRetired);
+    if (member === null) return null;
+    const { event, action } = member;
+    const together = new SettledTogether(this.#complete);
+    const outcome = await attempt(claimed.delivery, event, action, lane.client, this.#surroundings, together);
+    if (outcome === 'cancelled') return null;
+    if (outcome === 'busy') {
+      await this.#options.inHand.release([claimed], busyNoteDelayMs, 'another delivery is about to leave its note');
+      return null;
+    }
+    return this.#finish(outcome, event, outcome === together.settlement);
+  }
+
+  /**
+   * Those of a turn that go in one request.
+   * @param putBack takes the others, with what they have in common with whom
+   * @returns as `perform`: a request that succeeded for some did not fail
+   */
+  async performCombined(
+    turn: readonly ClaimedDelivery[],
+    lane: DestinationLane,
+    isRetired: (lane: DestinationLane) => boolean,
+    putBack: (found: readonly (readonly [ClaimedDelivery, key: string])[]) => void,
+  ): Promise<boolean | null> {
+    // Not within the loop that begins: what is put back begins there, too.
+    await null;
+    const members = await this.#prepareAll(turn, lane, isRetired);
+    const { client, gatherer } = lane;
+    const { combining } = client;
+    if (!combining || gatherer === null) {
+      const claims = members.map(({ claimed }) => claimed);
+      await this.#options.inHand.release(claims, 0, 'the rules changed');
+      return null;
+    }
+    const rendered = members.flatMap((member) => this.#render(member, client, combining) ?? []);
+    const [[first, ...more], others] = splitOff(rendered, gatherer.gathering);
+    putBack(others.map(({ claimed, key }) => [claimed, key] as const));
+    if (first === undefined) return null;
+    const outcomes = await attemptCombined([first, ...more], client, combining, this.#surroundings);
+    if (outcomes === 'cancelled') return null;
+    if (outcomes === 'busy') {
+      const claims = [first, ...more].map(({ claimed }) => claimed);
+      await this.#options.inHand.release(claims, busyNoteDelayMs, 'another delivery is about to leave its note');
+      return null;
+    }
+    const failures = outcomes.map((outcome, i) => this.#finish(outcome, (more[i - 1] ?? first).event, false));
+    return failures.includes(null) ? null : failures.every((failed) => failed === true);
+  }
+
+  async #prepareAll(
+    turn: readonly ClaimedDelivery[],
+    lane: DestinationLane,
+    isRetired: (lane: DestinationLane) => boolean,
+  ): Promise<Member[]> {
+    const members: Member[] = [];
+    for (const claimed of turn) {
+      const member = await this.#prepare(claimed, lane, isRetired);
+      if (member !== null) members.push(member);
+    }
+    return members;
+  }
+
+  /** Once, however often it is put back. null: it can't be, and that is settled. */
+  #render(member: Member, client: DestinationClient, combining: Combining<unknown>): Rendered | null {
+    const known = this.#rendered.get(member.claimed);
+    if (known?.action === member.action) return known;
+    const rendered = renderMember(member, client, combining);
+    if ('kind' in rendered) {
+      this.#finish(rendered, member.event, false);
+      return null;
+    }
+    this.#rendered.set(member.claimed, rendered);
+    return rendered;
+  }
+
+  /** What is to be attempted, and by which rule; null: nothing is, and that is dealt with. */
+  async #prepare(
+    claimed: ClaimedDelivery,
+    lane: DestinationLane,
+    isRetired: (lane: DestinationLane) => boolean,
+  ): Promise<Member | null> {
     const { delivery } = claimed;
     const stored = claimed.event ?? (await this.#options.queue().loadEvent(delivery));
     const event = stored === null ? null : this.#sources.inFile(stored);
@@ -96,14 +180,12 @@ export class DeliveryWorker {
     }
     if (isTooOld(delivery, action.retry, performance.now()))
       return this.#bury(claimed, 'exhausted', tooOld(action.retry));
-    const together = new SettledTogether(this.#complete);
-    const outcome = await attempt(delivery, event, action, lane.client, this.#surroundings, together);
-    if (outcome === 'cancelled') return null;
-    if (outcome === 'busy') {
-      await this.#options.inHand.release([claimed], busyNoteDelayMs, 'another delivery is about to leave its note');
-      return null;
-    }
-    const written = outcome === together.settlement;
+    return { claimed, event, action };
+  }
+
+  /** @param written in the transaction of what it did */
+  #finish(outcome: Settlement, event: EventRecord, written: boolean): boolean | null {
+    const { delivery } = outcome;
     const settlement = written ? outcome : this.#complete(outcome);
     // Before its claim may end, and the next one begin.
     if (settlement.hold) this.#options.onHold(delivery.destination, settlement.hold);

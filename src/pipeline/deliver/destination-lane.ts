@@ -1,11 +1,14 @@
 import type { DestinationClient } from '../../actions/contract.ts';
+import { gatheringOf } from '../../domain/gathering.ts';
 import type { Destination } from '../../domain/rules.ts';
 import type { ClaimedDelivery, ClaimWish, TenantsSeen } from '../../transport/contract.ts';
 import { type BreakerState, CircuitBreaker } from './circuit-breaker.ts';
+import { Gatherer } from './gatherer.ts';
 import { LaneTenants } from './lane-tenants.ts';
-import { alike, type TenantLane } from './tenant-lane.ts';
+import { alike } from './tenant-lane.ts';
 import type { TenantRates } from './tenant-rates.ts';
 import { TokenBucket } from './token-bucket.ts';
+import type { Turn } from './turn.ts';
 import { WaitingLine } from './waiting-line.ts';
 
 /**
@@ -19,17 +22,6 @@ const newest = 0.1;
 /** For so long after the last one, a claim expects that some have a tenant: that takes a dearer statement. Milliseconds. */
 const tenantsLastMs = 60_000;
 
-/** One attempt's place, from `next` to `finished`. */
-export interface Turn {
-  readonly claimed: ClaimedDelivery;
-  readonly startedAt: number;
-  /** The breaker it began under, and that one's phase: new rules may have brought another. */
-  readonly breaker: CircuitBreaker | null;
-  readonly phase: number;
-  /** null: nothing limits single tenants. */
-  readonly tenant: TenantLane | null;
-}
-
 /** What this process has of one destination: its client, what is in flight, what is claimed and waits, and its limits. */
 export class DestinationLane {
   #destination: Destination;
@@ -38,6 +30,8 @@ export class DestinationLane {
   readonly #tenants: LaneTenants;
   #breaker: CircuitBreaker | null;
   #bucket: TokenBucket | null;
+  /** null: each delivery is a request. */
+  #gatherer: Gatherer | null;
   #inFlight = 0;
   /** Places for claims that are on their way. */
   #reserved = 0;
@@ -58,6 +52,7 @@ export class DestinationLane {
     this.#tenants = new LaneTenants(destination, rates, now);
     this.#breaker = breakerOf(destination);
     this.#bucket = bucketOf(destination, now);
+    this.#gatherer = gathererOf(destination);
   }
 
   get destination(): Destination {
@@ -74,6 +69,10 @@ export class DestinationLane {
 
   get waiting(): number {
     return this.#line.size;
+  }
+
+  get gatherer(): Gatherer | null {
+    return this.#gatherer;
   }
 
   get tenants(): LaneTenants {
@@ -112,6 +111,7 @@ export class DestinationLane {
     this.#destination = destination;
     if (!alike(former.circuitBreaker, destination.circuitBreaker)) this.#breaker = breakerOf(destination);
     if (!alike(former.rateLimit, destination.rateLimit)) this.#bucket = bucketOf(destination, now);
+    if (!alike(gatheringOf(former), gatheringOf(destination))) this.#gatherer = gathererOf(destination);
     this.#tenants.load(destination, now);
   }
 
@@ -125,8 +125,12 @@ export class DestinationLane {
   /** How many deliveries to claim for it now. */
   wanted(now: number): number {
     const { concurrency } = this.#destination;
-    const prefetch = this.#prefetch(concurrency);
     const waiting = this.#line.size;
+    if (this.#gatherer !== null) {
+      const requests = Math.min(concurrency - this.#inFlight, this.#permitted(now));
+      return waiting > 0 ? 0 : this.#gatherer.slots(requests, now);
+    }
+    const prefetch = this.#prefetch(concurrency);
     const room = concurrency + prefetch - this.#inFlight - waiting - this.#reserved;
     // Asking for one at a time is a round trip per event: wait until half of the prefetch is used up.
     if (room < prefetch / 2 && waiting > 0) return 0;
@@ -135,24 +139,23 @@ export class DestinationLane {
 
   /** The same as a wish, shared out to its tenants when there may be some; null: nothing now. */
   wish(now: number): ClaimWish | null {
+    this.#gatherer?.asks(now);
     const slots = this.wanted(now);
     if (slots === 0) return null;
-    const { name } = this.#destination;
-    if (now >= this.#tenantsUntil) return { destination: name, slots, turns: null };
+    const wish = { destination: this.#destination.name, slots, gather: this.#gatherer?.wish ?? null };
+    if (now >= this.#tenantsUntil) return { ...wish, turns: null };
+    const most = this.#tenants.most * this.#perRequest;
     const rooms = new Map<string | null, number>();
     for (const [tenant] of this.#tenants) {
-      const room = this.#roomOf(tenant, now);
-      if (room < slots || this.#tenants.most < slots) rooms.set(tenant, Math.min(room, slots));
+      const room = this.#roomOf(tenant, now) * this.#perRequest;
+      if (room < slots || most < slots) rooms.set(tenant, Math.min(room, slots));
     }
-    return {
-      destination: name,
-      slots,
-      turns: { after: this.#lastTurn, most: Math.min(this.#tenants.most, slots), rooms },
-    };
+    return { ...wish, turns: { after: this.#lastTurn, most: Math.min(most, slots), rooms } };
   }
 
   /** @param got how many of those it wished for */
   looked(look: number, wish: ClaimWish, got: number, seen: TenantsSeen | undefined, now: number): void {
+    this.#gatherer?.looked(got, now);
     if (seen?.any) this.#tenantsUntil = now + tenantsLastMs;
     if (seen !== undefined && wish.turns !== null) this.#lastTurn = seen.last;
     this.#heldBack = new Set(seen?.heldBack);
@@ -167,7 +170,7 @@ export class DestinationLane {
 
   /** Whether a new delivery of this tenant would pass by an older one, and whether there is room for it. */
   takesNew(tenant: string | null, look: number, now: number): boolean {
-    if (!this.isEmpty(look) || this.#heldBack.has(tenant)) return false;
+    if (!this.isEmpty(look) || this.#heldBack.has(tenant) || this.#gatherer !== null) return false;
     return this.#roomOf(tenant, now) > 0;
   }
 
@@ -186,7 +189,8 @@ export class DestinationLane {
 
   /** Milliseconds until its limits let something through; 0 when nothing but its places limits it. */
   waitMs(now: number): number {
-    return Math.max(this.#heldUntil - now, this.#breaker?.waitMs(now) ?? 0, this.#bucket?.waitMs(now) ?? 0);
+    const limitedMs = Math.max(this.#breaker?.waitMs(now) ?? 0, this.#bucket?.waitMs(now) ?? 0);
+    return Math.max(this.#heldUntil - now, limitedMs, this.#gatherer?.waitMs(now) ?? 0);
   }
 
   /** The same of its tenants of which something waits, the least; 0: there is room for one now. Infinity when only places are missing. */
@@ -218,12 +222,13 @@ export class DestinationLane {
     const claimed = this.head(now);
     if (claimed === undefined) return null;
     this.#line.take(claimed);
+    const others = this.#gatherer?.takeWith(claimed, this.#line) ?? alone;
     this.#inFlight += 1;
     this.#bucket?.take(now);
     const tenant = this.#tenants.of(claimed.delivery.tenant, now);
     const ofTenant = tenant?.begins(now) ?? 0;
     const breaker = this.#breaker ?? tenant?.breaker ?? null;
-    return { claimed, startedAt: now, breaker, phase: this.#breaker?.started(now) ?? ofTenant, tenant };
+    return { claimed, others, startedAt: now, breaker, phase: this.#breaker?.started(now) ?? ofTenant, tenant };
   }
 
   /** @param failed whether the receiver failed; null: it was not asked */
@@ -236,6 +241,11 @@ export class DestinationLane {
     this.#attemptMs = this.#attemptMs === null ? tookMs : this.#attemptMs + (tookMs - this.#attemptMs) * newest;
   }
 
+  /** Of a turn: what does not go in its request, to go in another one. */
+  putBack(found: readonly (readonly [ClaimedDelivery, key: string])[]): void {
+    this.#gatherer?.putBack(found, this.#line);
+  }
+
   /** Empties the waiting line, e.g. to hand the claims back. */
   drain(): ClaimedDelivery[] {
     return this.#line.trim(0);
@@ -245,11 +255,12 @@ export class DestinationLane {
   surplus(now: number): ClaimedDelivery[] {
     if (this.#line.size === 0) return [];
     if (this.isHeld(now)) return this.drain();
-    const permits = this.#breaker?.permits(now) ?? Number.POSITIVE_INFINITY;
+    const permits = (this.#breaker?.permits(now) ?? Number.POSITIVE_INFINITY) * this.#perRequest;
     if (permits < this.#line.size) return this.#line.trim(permits);
     if (this.#destination.circuitBreaker?.per !== 'tenant') return [];
     return [...this.#line.tenants].flatMap((tenant) => {
-      const most = this.#tenants.of(tenant, now)?.breaker?.permits(now) ?? Number.POSITIVE_INFINITY;
+      const requests = this.#tenants.of(tenant, now)?.breaker?.permits(now) ?? Number.POSITIVE_INFINITY;
+      const most = requests * this.#perRequest;
       return most < this.#line.of(tenant) ? this.#line.cut(tenant, most) : [];
     });
   }
@@ -259,6 +270,11 @@ export class DestinationLane {
     const lane = this.#tenants.of(tenant, now);
     if (lane === null) return Number.POSITIVE_INFINITY;
     return lane.room(this.#line.of(tenant), (places) => this.#prefetch(places), now);
+  }
+
+  /** Deliveries in one request, at most. */
+  get #perRequest(): number {
+    return this.#gatherer?.worth ?? 1;
   }
 
   #prefetch(concurrency: number): number {
@@ -271,6 +287,13 @@ export class DestinationLane {
     const probes = this.#breaker?.permits(now) ?? Number.POSITIVE_INFINITY;
     return Math.min(probes, this.#bucket?.available(now) ?? Number.POSITIVE_INFINITY);
   }
+}
+
+const alone: readonly ClaimedDelivery[] = [];
+
+function gathererOf(destination: Destination): Gatherer | null {
+  const gathering = gatheringOf(destination);
+  return gathering && new Gatherer(gathering);
 }
 
 const breakerOf = ({ circuitBreaker }: Destination) =>

@@ -1,7 +1,7 @@
 import type { ActionServices, DestinationClient } from '../../actions/contract.ts';
 import { openDestination } from '../../actions/registry.ts';
 import type { Config, Destination } from '../../domain/rules.ts';
-import type { ClaimedBatch, ClaimWish } from '../../transport/contract.ts';
+import type { ClaimedBatch, ClaimedDelivery, ClaimWish } from '../../transport/contract.ts';
 import { DestinationLane } from './destination-lane.ts';
 import { TenantRates } from './tenant-rates.ts';
 
@@ -75,6 +75,15 @@ export class DestinationLanes {
       const { destination } = wish;
       this.get(destination)?.looked(look, wish, got.get(destination) ?? 0, tenants?.get(destination), now);
     }
+  }
+
+  /** What lanes that gather should not begin now: it goes back to come in better company. */
+  cutOff(wishes: readonly ClaimWish[], claimed: readonly ClaimedDelivery[]): ClaimedDelivery[] {
+    return wishes.flatMap(({ destination, slots, gather }) => {
+      const gatherer = gather ? this.get(destination)?.gatherer : null;
+      const ofIt = gatherer ? claimed.filter(({ delivery }) => delivery.destination === destination) : [];
+      return gatherer?.cutOff(ofIt, slots) ?? [];
+    });
   }
 
   /** A lane that got all it asked for, or had nothing to ask for, may take more by now: its rate limit saved up meanwhile. */

@@ -243,7 +243,7 @@ export class Dispatcher {
     const batch = await queue().claim(wanted, inHandBytes - this.#inHand.bytes);
     if (life !== this.#life) return 0;
     this.#lanes.looked(look, wanted, batch, performance.now());
-    this.#accept(batch.claimed);
+    this.#accept(batch.claimed, this.#lanes.cutOff(wanted, batch.claimed));
     this.#attempts.begin();
     const now = performance.now();
     return this.#lanes.mayHaveMore(look, now) ? 0 : this.#restMs(batch.nextDueMs, now);
@@ -266,16 +266,20 @@ export class Dispatcher {
     return restMs;
   }
 
-  #accept(claimed: readonly ClaimedDelivery[]): void {
+  /** @param cutOff of them, to be handed back */
+  #accept(claimed: readonly ClaimedDelivery[], cutOff: readonly ClaimedDelivery[] = []): void {
     const now = performance.now();
     const strangers: ClaimedDelivery[] = [];
+    const incomplete = new Set(cutOff);
     for (const one of claimed) {
       this.#inHand.take(one);
       const lane = this.#lanes.get(one.delivery.destination);
+      if (incomplete.has(one)) continue;
       if (lane === undefined || this.#loop.stopping) strangers.push(one);
       else lane.add(one, now);
     }
     void this.#inHand.release(strangers, 0, 'the rules changed, or this instance stops');
+    void this.#inHand.release(cutOff, 0, 'the rest of their batch comes with the next claim');
   }
 
   /** Free places are no reason to ask again when there was nothing for them: a claim for every outcome of a quiet system. */

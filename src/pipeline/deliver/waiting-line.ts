@@ -44,6 +44,33 @@ export class WaitingLine {
     if (line.length > 0) this.#lines.set(tenant, line);
   }
 
+  /** Takes further ones of a tenant that fit, the first first. */
+  takeMore(tenant: Tenant, most: number, fits: (one: ClaimedDelivery) => boolean): ClaimedDelivery[] {
+    const taken: ClaimedDelivery[] = [];
+    const left = (this.#lines.get(tenant) ?? []).filter((one) => {
+      if (taken.length >= most || !fits(one)) return true;
+      taken.push(one);
+      return false;
+    });
+    if (taken.length === 0) return taken;
+    this.#size -= taken.length;
+    // In place, so that its turn stays the same.
+    if (left.length > 0) this.#lines.set(tenant, left);
+    else this.#lines.delete(tenant);
+    return taken;
+  }
+
+  /** Before everything else of their tenants, in this order. */
+  putBack(claims: readonly ClaimedDelivery[]): void {
+    for (const claimed of [...claims].reverse()) {
+      const { tenant } = claimed.delivery;
+      const line = this.#lines.get(tenant);
+      if (line === undefined) this.#lines.set(tenant, [claimed]);
+      else line.unshift(claimed);
+    }
+    this.#size += claims.length;
+  }
+
   /** Leaves only so many of a tenant. @returns the others */
   cut(tenant: Tenant, keep: number): ClaimedDelivery[] {
     const line = this.#lines.get(tenant) ?? [];

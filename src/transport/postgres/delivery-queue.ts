@@ -8,8 +8,16 @@
 import type pg from 'pg';
 import type { Delivery } from '../../domain/delivery.ts';
 import type { EventRecord } from '../../domain/event.ts';
-import type { ClaimedBatch, ClaimedDelivery, ClaimWish, DeliveryQueue, TenantsSeen, TenantTurns } from '../contract.ts';
-import { plainClaimQuery, tenantClaimQuery } from './claim-sql.ts';
+import type {
+  ClaimedBatch,
+  ClaimedDelivery,
+  ClaimWish,
+  DeliveryQueue,
+  GatherWish,
+  TenantsSeen,
+  TenantTurns,
+} from '../contract.ts';
+import { gatheringClaimQuery, gatheringTenantClaimQuery, plainClaimQuery, tenantClaimQuery } from './claim-sql.ts';
 import {
   bytesInMemory,
   type EventRow,
@@ -58,6 +66,8 @@ export interface DeliveryRow {
   rule_version: string;
   dead_letter_id: string | null;
   replay_run: string | null;
+  /** Only of a claim that gathers. */
+  together?: string | null;
   age_ms: number;
 }
 
@@ -69,17 +79,20 @@ async function claim(
 ): Promise<ClaimedBatch> {
   const slots = wanted.reduce((sum, wish) => sum + wish.slots, 0);
   const share = Math.floor(Math.max(alwaysInlineBytes, Math.min(inlineEventBytes, memoryBytes / slots)));
-  const [plain, shared] = [wanted.filter(({ turns }) => !turns), wanted.flatMap(withTurns)];
+  const ask = (name: string, text: string, wishes: readonly ClaimWish[], more: readonly unknown[] = []) =>
+    wishes.length > 0 ? [answerOf(pool, name, text, [...columnsOf(wishes), instance, share, ...more])] : [];
+  const [atOnce, gathering] = [wanted.filter(({ gather }) => !gather), wanted.flatMap(withGather)];
+  const [plain, shared] = [atOnce.filter(({ turns }) => !turns), atOnce.flatMap(withTurns)];
+  const [gathered, gatheredInTurns] = [gathering.filter(({ turns }) => !turns), gathering.flatMap(withTurns)];
   const answers = await Promise.all([
-    plain.length > 0 ? answerOf(pool, 'claim', plainClaimQuery, [...columnsOf(plain), instance, share]) : nothing,
-    shared.length > 0
-      ? answerOf(pool, 'claim_tenants', tenantClaimQuery, [
-          ...columnsOf(shared),
-          instance,
-          share,
-          ...turnColumns(shared),
-        ])
-      : nothing,
+    ...ask('claim', plainClaimQuery, plain),
+    ...ask('claim_tenants', tenantClaimQuery, shared, turnColumns(shared)),
+    ...ask('claim_gathered', gatheringClaimQuery, gathered, gatherColumns(gathered)),
+    ...ask('claim_gathered_tenants', gatheringTenantClaimQuery, gatheredInTurns, [
+      ...turnColumns(gatheredInTurns),
+      ...gatherColumns(gatheredInTurns),
+      gatheredInTurns.map(({ gather }) => gather.most),
+    ]),
   ]);
   const dues = answers.flatMap(({ nextDueMs }) => nextDueMs ?? []);
   return {
@@ -88,8 +101,6 @@ async function claim(
     tenants: new Map(answers.flatMap(({ tenants }) => [...(tenants ?? [])])),
   };
 }
-
-const nothing: ClaimedBatch = { claimed: [], nextDueMs: null };
 
 async function answerOf(pool: pg.Pool, name: string, text: string, values: unknown[]): Promise<ClaimedBatch> {
   const { rows } = await pool.query<ClaimRow>({ name, text, values });
@@ -100,16 +111,24 @@ async function answerOf(pool: pg.Pool, name: string, text: string, values: unkno
   };
 }
 
-type SharedWish = ClaimWish & { readonly turns: TenantTurns };
+type Shared = { readonly turns: TenantTurns };
+type Gathered = ClaimWish & { readonly gather: GatherWish };
 
-const withTurns = ({ turns, ...wish }: ClaimWish): SharedWish[] => (turns ? [{ ...wish, turns }] : []);
+const withTurns = <W extends ClaimWish>(wish: W): (W & Shared)[] =>
+  wish.turns ? [{ ...wish, turns: wish.turns }] : [];
+const withGather = (wish: ClaimWish): Gathered[] => (wish.gather ? [{ ...wish, gather: wish.gather }] : []);
 
 const columnsOf = (wishes: readonly ClaimWish[]) => [
   wishes.map(({ destination }) => destination),
   wishes.map(({ slots }) => slots),
 ];
 
-function turnColumns(wishes: readonly SharedWish[]): unknown[] {
+const gatherColumns = (wishes: readonly Gathered[]) => [
+  wishes.map(({ gather }) => gather.waitMs),
+  wishes.map(({ gather }) => gather.enough),
+];
+
+function turnColumns(wishes: readonly (ClaimWish & Shared)[]): unknown[] {
   return [
     wishes.map(({ turns }) => turns.after),
     wishes.map(({ turns }) => turns.most),
@@ -141,6 +160,7 @@ export function toDelivery(row: DeliveryRow): Delivery {
     deadLetterId: row.dead_letter_id,
     replayRun: row.replay_run,
     ruleVersion: row.rule_version,
+    ...(row.together && { together: row.together }),
     queuedAt: performance.now() - row.age_ms,
   };
 }
