@@ -32,6 +32,8 @@ export function unknownKey(path: readonly string[], key: string, known: readonly
   if (unsupportedKeys.has(key)) return [`\`${key}\` is not supported yet`, null];
   if (key === 'on_dead' && path[0] === 'observers' && path.length === 2)
     return [`\`on_dead\` belongs into \`order_by\``, 'write order_by: { expression: key, on_dead: block }'];
+  if (key === 'batch' && path[0] === 'observers' && path.length === 4)
+    return ['`batch` belongs into the destination', 'which gathers for all its actions: batch: { max: 100, wait: 1s }'];
   const hint = meant === null ? `known: ${known.join(', ')}` : didYouMean(key, [meant]);
   return [`unknown key \`${shortened(key)}\` in ${placeName(path)}`, hint];
 }
@@ -119,6 +121,8 @@ function wrongType(what: string, path: readonly string[], types: readonly string
   const message = `${what} must be ${wanted}, not ${typeOf(written)}`;
   if (path.at(-1) === 'when' && written === true) return [message, 'leave it out to match every event'];
   if (path.at(-1) === 'listen') return [message, 'write 127.0.0.1:7420, or off'];
+  if (path.at(-1) === 'digest' && path[0] === 'observers')
+    return [message, 'how long mails are gathered is said in the destination: digest: 5m'];
   if (types.includes('array') && typeof written === 'string') return [message, 'write [a, b]'];
   if (types.includes('string') && (typeof written === 'number' || typeof written === 'boolean'))
     return [message, 'put it in quotes'];

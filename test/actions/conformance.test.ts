@@ -7,7 +7,7 @@ import { sql } from '../../src/actions/sql/sql.ts';
 import { webhook } from '../../src/actions/webhook/webhook.ts';
 import type { CustomAction } from '../../src/domain/custom-action.ts';
 import { builtInOutcomes } from '../../src/domain/outcome-policy.ts';
-import type { LogAction, ModuleAction, SqlAction, SqlDestination } from '../../src/domain/rules.ts';
+import type { Destination, LogAction, ModuleAction, SqlAction, SqlDestination } from '../../src/domain/rules.ts';
 import { compileStatement } from '../../src/expression/index.ts';
 import { type SlackReply, startSlackReceiver } from '../../src/receivers/slack-receiver.ts';
 import { startSmtpReceiver } from '../../src/receivers/smtp-receiver.ts';
@@ -55,7 +55,7 @@ const webhookAt = (host: string) =>
     headers: { 'x-api-key': webhookSecrets.header },
   });
 
-describeConformance('webhook', {
+const webhookFixture: ConformanceFixture = {
   actionType: webhook,
   action: webhookAction({ headers: { 'x-order': template('${{ new.id }}', 'header') } }),
   unrenderable: webhookAction({ body: missing }),
@@ -78,7 +78,19 @@ describeConformance('webhook', {
       },
     };
   },
+};
+describeConformance('webhook', webhookFixture);
+
+const gathering = { waitMs: 1_000, enough: 10, most: 10, maxBytes: 1_000_000, perItem: false };
+const gathers = (fixture: ConformanceFixture): ConformanceFixture => ({
+  ...fixture,
+  combines: true,
+  start: async (behaviour) => {
+    const { receiver, destination } = await fixture.start(behaviour);
+    return { receiver, destination: { ...destination, gathering } as Destination };
+  },
 });
+describeConformance('webhook with a batch', gathers(webhookFixture));
 
 const auth = { user: 'mailer', pass: 'sm7p-p4ss' };
 const emailAt = (host: string) => emailDestination(`smtp://${auth.user}:${auth.pass}@${host}`);
@@ -116,6 +128,7 @@ const emailFixture: ConformanceFixture = {
   },
 };
 describeConformance('email', emailFixture);
+describeConformance('email with a digest', gathers(emailFixture));
 
 const slackReplies: Record<Behaviour, SlackReply> = {
   accept: { ok: true },

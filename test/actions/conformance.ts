@@ -22,6 +22,8 @@ export interface ConformanceReceiver {
 }
 
 export interface ConformanceFixture {
+  /** Its destinations gather: several requests may become one. */
+  readonly combines?: boolean;
   readonly actionType: ActionType;
   readonly action: Action;
   /** An action whose rendering fails on the event. */
@@ -109,6 +111,33 @@ export function describeConformance(name: string, fixture: ConformanceFixture): 
       expect(outcome).toMatchObject({ kind: 'rejected', errorClass: expect.stringMatching(/^[a-z0-9_]+$/) });
       expect(outcome.status ?? 0).toBeGreaterThan(hasStatus ? 0 : -1);
     });
+
+    test.runIf(fixture.combines)(
+      'several requests in one are one message with an id of its own, the same every time',
+      async () => {
+        const { client, receiver } = await start('accept');
+        const { combining } = client;
+        if (!combining) throw new Error('it combines nothing');
+        const ids = ['msg_one', 'msg_two', 'msg_three'];
+        const combined = () => {
+          const requests = ids.map((id) => client.render(fixture.action, scopeOf(), id));
+          expect(new Set(requests.map((request) => combining.keyOf(request))).size).toBe(1);
+          for (const request of requests) expect(combining.sizeOf(request)).toBeGreaterThan(0);
+          return combining.combine(requests);
+        };
+        expect(combined()).toEqual(combined());
+        expect(() => JSON.stringify(client.describe(combined()))).not.toThrow();
+        expect(client.noteOf?.(combined())).toEqual(client.noteOf?.(combined()));
+        expect(await judge(client.send(combined(), attempt()))).toMatchObject({ kind: 'delivered' });
+        expect(await receiver.arrived()).toBe(1);
+        // One alone keeps its id; several have one that is nobody's.
+        const alone = client.render(fixture.action, scopeOf(), someMessageId);
+        await judge(client.send(combining.combine([alone]), attempt()));
+        const [ofAll, ofOne] = await receiver.messageIds();
+        expect(ofOne).toBe(fixture.expectedId);
+        for (const id of ids) expect(ofAll).not.toContain(id);
+      },
+    );
 
     test('a note that it can not read is none, and a note names its place the same every time', async () => {
       const { client, receiver } = await start('accept');

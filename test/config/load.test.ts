@@ -170,6 +170,7 @@ test('without options the built-in ones hold', () => {
     query: [],
     secrets: [],
     headers: {},
+    gathering: null,
     oauth2: null,
     tls: null,
     addresses: { guard: 'auto', allow: [], deny: [] },

@@ -6,9 +6,9 @@ import { CircuitBreaker } from '../../src/pipeline/deliver/circuit-breaker.ts';
 import { DestinationLane } from '../../src/pipeline/deliver/destination-lane.ts';
 import { TenantRates } from '../../src/pipeline/deliver/tenant-rates.ts';
 import { TokenBucket } from '../../src/pipeline/deliver/token-bucket.ts';
+import type { Turn } from '../../src/pipeline/deliver/turn.ts';
 import type { ClaimedDelivery } from '../../src/transport/contract.ts';
 import { webhookDestination } from '../actions/fixtures.ts';
-import type { Turn } from '../../src/pipeline/deliver/turn.ts';
 
 const policy: CircuitBreakerPolicy = {
   failureRate: 0.5,

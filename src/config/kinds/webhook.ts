@@ -125,11 +125,11 @@ function readBatch(field: Field): Gathering | null {
 /** What an array of JSON has no place for. */
 function checkItem(field: Field, method: WebhookMethod, format: WebhookFormat): void {
   const place = (key: string) => (field.get(key).present ? field.get(key) : field.get('webhook'));
-  const whose = `destination ${field.get('webhook').shown} has a \`batch\``;
+  const noPlace = `destination ${field.get('webhook').shown} has a \`batch\`, and a JSON array has no place for`;
   if (format !== 'json' && format !== 'cloudevents')
-    place('format').refuseKey(`${whose}, and \`format: ${format}\` makes none`, 'json and cloudevents do');
+    place('format').refuseKey(`${noPlace} \`format: ${format}\``, 'json and cloudevents can be in one');
   else if (method === 'GET' || (method === 'DELETE' && !field.get('body').present))
-    place('method').refuseKey(`${whose}, and a ${method} request without a body makes none`);
+    place('method').refuseKey(`${noPlace} a ${method} request without a body`);
 }
 
 function checkBody(field: Field, method: WebhookMethod, format: WebhookFormat): void {
