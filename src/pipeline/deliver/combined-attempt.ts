@@ -1,4 +1,5 @@
 import type { Combining, DestinationClient } from '../../actions/contract.ts';
+import { Deadline } from '../../actions/deadline.ts';
 import { messageId } from '../../domain/delivery.ts';
 import type { EventRecord } from '../../domain/event.ts';
 import type { Gathering } from '../../domain/gathering.ts';
@@ -84,7 +85,8 @@ export async function attemptCombined(
   const name = noteName(client.noteOf?.(request) ?? null);
   const opened = name === null || isFirst(delivery, name) ? noNote : await openNote(delivery, name);
   if (opened.busy) return 'busy';
-  const context = { timeoutMs: action.timeoutMs, number: delivery.attempts + 1, note: opened.value };
+  const { timeoutMs } = action;
+  const context = { deadline: new Deadline(timeoutMs), timeoutMs, number: delivery.attempts + 1, note: opened.value };
   const outcome = await send(client, request, context, cancellation);
   // A shutdown cut it off: not the receiver's failure, so it costs no attempt.
   if (outcome.errorClass !== null && cancellation.cancelled) return 'cancelled';
