@@ -32,7 +32,9 @@ export async function sendTest(destination: Destination, options: TestOptions): 
     const event = testEvent();
     const id = messageId(event.uid, observer, action.name);
     const facts = { id, observer, action: action.name, replay: false };
-    const request = client.render(action, createScope(event, facts), id);
+    const rendered = client.render(action, createScope(event, facts), id);
+    // A receiver of batches knows no other form.
+    const request = client.combining?.combine([rendered]) ?? rendered;
     const outcome = await client.send(request, { deadline, timeoutMs: destination.timeoutMs, number: 1 });
     const status = outcome.status === null ? '' : ` (${outcome.status})`;
     if (outcome.errorClass === null) return ok(`the test was taken${status}, id ${id}`);
@@ -127,6 +129,7 @@ function emailTest(destination: EmailDestination, { to }: TestOptions): Action {
     priority: 'normal',
     threadKey: null,
     unsubscribe: null,
+    digest: null,
   };
 }
 

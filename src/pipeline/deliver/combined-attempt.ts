@@ -1,6 +1,6 @@
 import type { Combining, DestinationClient } from '../../actions/contract.ts';
 import { Deadline } from '../../actions/deadline.ts';
-import { messageId } from '../../domain/delivery.ts';
+import { isReplay, messageId } from '../../domain/delivery.ts';
 import type { EventRecord } from '../../domain/event.ts';
 import type { Gathering } from '../../domain/gathering.ts';
 import type { Outcome } from '../../domain/outcome.ts';
@@ -37,10 +37,10 @@ export function renderMember(
 ): Rendered | Settlement {
   const startedAt = performance.now();
   const { claimed, event, action } = member;
-  const { observer, action: name, deadLetterId } = claimed.delivery;
+  const { observer, action: name } = claimed.delivery;
   try {
     const id = messageId(event.uid, observer, name);
-    const facts = { id, observer, action: name, replay: deadLetterId !== null };
+    const facts = { id, observer, action: name, replay: isReplay(claimed.delivery) };
     const request = client.render(action, createScope(event, facts), id);
     return { ...member, request, key: combining.keyOf(request), bytes: combining.sizeOf(request) };
   } catch (error) {
@@ -86,7 +86,13 @@ export async function attemptCombined(
   const opened = name === null || isFirst(delivery, name) ? noNote : await openNote(delivery, name);
   if (opened.busy) return 'busy';
   const { timeoutMs } = action;
-  const context = { deadline: new Deadline(timeoutMs), timeoutMs, number: delivery.attempts + 1, note: opened.value };
+  const context = {
+    deadline: new Deadline(timeoutMs),
+    timeoutMs,
+    number: delivery.attempts + 1,
+    replay: isReplay(delivery),
+    note: opened.value,
+  };
   const outcome = await send(client, request, context, cancellation);
   // A shutdown cut it off: not the receiver's failure, so it costs no attempt.
   if (outcome.errorClass !== null && cancellation.cancelled) return 'cancelled';

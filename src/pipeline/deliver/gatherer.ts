@@ -1,3 +1,4 @@
+import { isReplay } from '../../domain/delivery.ts';
 import type { Gathering } from '../../domain/gathering.ts';
 import type { ClaimedDelivery, GatherWish } from '../../transport/contract.ts';
 import type { WaitingLine } from './waiting-line.ts';
@@ -107,6 +108,8 @@ function alike({ delivery: one }: ClaimedDelivery, { delivery: other }: ClaimedD
   return (
     one.observer === other.observer &&
     one.action === other.action &&
+    // A request says whether it is a replay.
+    isReplay(one) === isReplay(other) &&
     (one.together ?? null) === (other.together ?? null)
   );
 }
