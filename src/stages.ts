@@ -10,8 +10,10 @@ import { ChannelRecorder } from './pipeline/capture/channel-recorder.ts';
 import { Router } from './pipeline/decide/router.ts';
 import type { RuleIndex } from './pipeline/decide/rule-index.ts';
 import { Dispatcher } from './pipeline/deliver/dispatcher.ts';
-import { Housekeeper } from './pipeline/recover/housekeeper.ts';
+import { Housekeeper, type RetentionStep } from './pipeline/recover/housekeeper.ts';
 import { Membership } from './pipeline/recover/membership.ts';
+import { openArchive } from './transport/archive/directory-archive.ts';
+import type { DayArchive } from './transport/contract.ts';
 import { captureDrift } from './transport/postgres/capture-drift.ts';
 import { isTransient } from './transport/postgres/connection.ts';
 import { DatabasePools } from './transport/postgres/database-pools.ts';
@@ -22,6 +24,7 @@ import { createInstanceRegistry } from './transport/postgres/instance-registry.t
 import { Lifeline } from './transport/postgres/lifeline.ts';
 import { openNotificationLog } from './transport/postgres/notification-log.ts';
 import { readPendingTenants } from './transport/postgres/pending-tenants.ts';
+import { enforceRetention, keepComplaints, type RetentionRun } from './transport/postgres/retention.ts';
 import { isRouted, openRoutingSession } from './transport/postgres/routing-session.ts';
 import { openStatements } from './transport/postgres/statements.ts';
 import { WakeUpCalls } from './transport/postgres/wake-up-calls.ts';
@@ -43,6 +46,7 @@ export class Stages {
   readonly #process = randomUUID();
   readonly #wires = new Wires();
   readonly #current: Current;
+  #archive: { readonly directory: string; readonly archive: DayArchive } | null = null;
   readonly pools: DatabasePools;
   readonly lifeline = new Lifeline(this.#wires);
   readonly wakeUpCalls: WakeUpCalls;
@@ -130,6 +134,7 @@ export class Stages {
     this.housekeeper = new Housekeeper({
       ...common,
       keepHouse: () => keepHouse(this.pools.durable, current.config().settings.retention, this.membership.id),
+      enforceRetention: (signal, onStep) => this.#enforceRetention(signal, onStep),
       buryOrphans: () => this.#buryOrphans(),
       checkCapture: () => captureDrift(this.pools.direct, current.config(), current.apply),
     });
@@ -154,6 +159,20 @@ export class Stages {
   #placesAreFree(): void {
     this.router.placeIsFree();
     this.recorder.look();
+  }
+
+  async #enforceRetention(signal: AbortSignal, onStep: (step: RetentionStep) => void): Promise<RetentionRun> {
+    const policy = this.#current.config().settings.retention;
+    const archive = policy.archive === null ? null : this.#archiveAt(policy.archive.directory);
+    const run = await enforceRetention(this.pools.durable, { policy, archive, signal, onStep });
+    await keepComplaints(this.pools.durable, this.membership.id, run.complaints);
+    return run;
+  }
+
+  /** The same one as long as the settings name it: it remembers what it has stored. */
+  #archiveAt(directory: string): DayArchive {
+    if (this.#archive?.directory !== directory) this.#archive = { directory, archive: openArchive(directory) };
+    return this.#archive.archive;
   }
 
   async #buryOrphans(): Promise<number> {

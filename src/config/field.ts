@@ -1,4 +1,5 @@
 import type { Position } from '../domain/rules.ts';
+import { formatSize, parseSize, sizeHint } from '../domain/size.ts';
 import { childOf, type WrittenDocument } from './document.ts';
 import { type Path, pointerOf } from './pointer.ts';
 import type { Problems } from './problems.ts';
@@ -125,6 +126,19 @@ export class Field {
     }
     if (ms >= min && ms <= max) return ms;
     this.refuse(`\`${this.label}\` must be from ${formatDuration(min)} to ${formatDuration(max)}${this.#butIs}`);
+    return undefined;
+  }
+
+  /** Bytes. @param min and @param max inclusive bounds */
+  size(min: number, max: number): number | undefined {
+    if (!this.present) return undefined;
+    const bytes = typeof this.value === 'string' ? parseSize(this.value) : null;
+    if (bytes === null) {
+      this.refuse(`\`${this.label}\` is not a size`, sizeHint);
+      return undefined;
+    }
+    if (bytes >= min && bytes <= max) return bytes;
+    this.refuse(`\`${this.label}\` must be from ${formatSize(min)} to ${formatSize(max)}${this.#butIs}`);
     return undefined;
   }
 

@@ -262,8 +262,15 @@ export interface SettingsInput {
   readonly poll_interval?: string;
   /** An instance silent for this long is taken for dead, 100ms to 1h. Default: 10s. */
   readonly instance_timeout?: string;
-  /** How long to keep the past, 1s to 3650d. Default: 7d each. */
-  readonly retention?: { readonly events?: string; readonly attempts?: string };
+  /** How long to keep the past, 1s to 3650d. Default: 7d each, as large as it gets, and no archive. */
+  readonly retention?: {
+    readonly events?: string;
+    readonly attempts?: string;
+    /** Of both on disk: `50GB`. */
+    readonly max_size?: string;
+    /** Days are written there before they are dropped. */
+    readonly archive?: { readonly directory: string };
+  };
   readonly opentelemetry?: {
     readonly endpoint: string;
     readonly headers?: Readonly<Record<string, string>>;

@@ -155,6 +155,23 @@ const settings = record('The program itself. Each also by environment variable (
   retention: record('How long to keep the past.', {
     events: duration('The event log.', { default: '7d' }),
     attempts: duration('The history of attempts.', { default: '7d' }),
+    max_size: text(
+      'What log and history may take on disk together. Above it the oldest days go before their time, but never an event that is not routed or not delivered.',
+      {
+        pattern: '^[0-9]+(\\.[0-9]+)? ?([kMGT]?B|[KMGT]iB)$|\\$\\{',
+        errorMessage: 'A number and a unit: 500MB, 50GB, 1.5TB, 64GiB',
+        examples: ['50GB'],
+      },
+    ),
+    archive: record(
+      'Where each day is written before it is dropped: a compressed file of JSON lines. A day that could not be written stays.',
+      {
+        directory: text('It must exist. A relative path starts at this file.', {
+          examples: ['/var/lib/pg-observers/archive'],
+        }),
+      },
+      { required: ['directory'] },
+    ),
   }),
   environment: text('Kept in the database too: a database cloned from `production` refuses to run as `staging`.', {
     pattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$|^\\$\\{',

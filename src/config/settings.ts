@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import type { Settings, TenantQuota, TenantQuotas } from '../domain/rules.ts';
 import type { Field } from './field.ts';
 import { FrozenMap } from './frozen-map.ts';
@@ -25,15 +26,24 @@ export function readSettings(field: Field, env: Environment): Settings {
     listen: readListen(setting('listen')),
     pollIntervalMs: setting('poll_interval').duration(10, hour) ?? second,
     instanceTimeoutMs: setting('instance_timeout').duration(100, hour) ?? 10 * second,
-    retention: Object.freeze({
-      eventsMs: setting('retention', 'events').duration(second, 3_650 * day) ?? 7 * day,
-      attemptsMs: setting('retention', 'attempts').duration(second, 3_650 * day) ?? 7 * day,
-    }),
+    retention: readRetention(setting),
     environment: readEnvironment(setting('environment')),
     opentelemetry: readTracing(setting),
     maxDepth: readMaxDepth(setting('max_depth')),
     attempts: readAttempts(setting('attempts')),
     tenants: readTenants(setting),
+  });
+}
+
+function readRetention(setting: SettingAt): Settings['retention'] {
+  const directory = setting('retention', 'archive', 'directory');
+  const path = directory.text();
+  return Object.freeze({
+    eventsMs: setting('retention', 'events').duration(second, 3_650 * day) ?? 7 * day,
+    attemptsMs: setting('retention', 'attempts').duration(second, 3_650 * day) ?? 7 * day,
+    maxBytes: setting('retention', 'max_size').size(1_000_000, 1_000_000_000_000_000) ?? null,
+    // Beside the file, as everywhere: the program may be started from anywhere.
+    archive: path === undefined ? null : Object.freeze({ directory: resolve(directory.draft.directory, path) }),
   });
 }
 

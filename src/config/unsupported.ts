@@ -4,7 +4,6 @@
  */
 export const unsupportedKeys: ReadonlySet<string> = new Set([
   '<<',
-  'archive',
   'ingest',
   'jetstream',
   'lookup',

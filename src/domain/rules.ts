@@ -3,6 +3,7 @@ import type { Operation } from './event.ts';
 import type { CompiledExpression, Template, UrlTemplate } from './expression.ts';
 import type { Gathering } from './gathering.ts';
 import type { OutcomePolicy } from './outcome-policy.ts';
+import type { RetentionPolicy } from './retention.ts';
 import type { RetryPolicy } from './retry.ts';
 import type { StatementTemplate } from './sql.ts';
 import type { LogLevel } from './telemetry.ts';
@@ -366,7 +367,7 @@ export interface Settings {
   readonly listen: { readonly host: string; readonly port: number } | null;
   readonly pollIntervalMs: number;
   readonly instanceTimeoutMs: number;
-  readonly retention: { readonly eventsMs: number; readonly attemptsMs: number };
+  readonly retention: RetentionPolicy;
   readonly environment: string | null;
   /** Where spans go; null: nowhere. */
   readonly opentelemetry: TracingSettings | null;

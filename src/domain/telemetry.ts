@@ -55,7 +55,19 @@ export type TelemetryEvent =
   /** The receiver asked for it (Retry-After). */
   | { readonly type: 'destination.paused'; readonly destination: string; readonly forMs: number }
   | { readonly type: 'instance.suspended'; readonly silentMs: number }
-  | { readonly type: 'retention.dropped'; readonly partition: string };
+  | { readonly type: 'retention.dropped'; readonly partition: string }
+  /** Written whole and read back; what is not dropped yet is written again. */
+  | {
+      readonly type: 'retention.archived';
+      readonly partition: string;
+      /** Path. */
+      readonly file: string;
+      readonly rows: number;
+      /** Of the file. */
+      readonly bytes: number;
+    }
+  /** The log is not kept as the settings say. Told when it begins, and when the reasons change. */
+  | { readonly type: 'retention.hindered'; readonly complaints: readonly string[] };
 
 /** Deliveries that became dead letters because so many of their tenant wait; told at once, then every ten seconds. */
 export interface QuotaExceeded {

@@ -186,6 +186,14 @@ function entryOf(event: TelemetryEvent): Entry | null {
       return warn(`this process was silent for ${event.silentMs} ms; its claims are given up`);
     case 'retention.dropped':
       return info(`retention dropped ${event.partition}`);
+    case 'retention.archived':
+      return info(`retention archived ${event.partition}: ${count(event.rows, 'row')}`, {
+        file: event.file,
+        rows: event.rows,
+        bytes: event.bytes,
+      });
+    case 'retention.hindered':
+      return warn(`retention: ${event.complaints.join('; ')}`);
     default:
       return null;
   }

@@ -17,6 +17,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   'src/config': ['src/domain', 'src/expression'],
   'src/actions': ['src/domain', 'src/expression'],
   'src/transport/contract.ts': ['src/domain'],
+  'src/transport/archive': ['src/domain', 'src/transport/contract.ts'],
   'src/transport/postgres': ['src/domain', 'src/transport/contract.ts'],
   'src/pipeline/capture': stage,
   'src/pipeline/decide': stage,

@@ -188,7 +188,7 @@ test('without options the built-in ones hold', () => {
     listen: { host: '127.0.0.1', port: 7420 },
     pollIntervalMs: 1_000,
     instanceTimeoutMs: 10_000,
-    retention: { eventsMs: 604_800_000, attemptsMs: 604_800_000 },
+    retention: { eventsMs: 604_800_000, attemptsMs: 604_800_000, maxBytes: null, archive: null },
     environment: null,
     opentelemetry: null,
     maxDepth: 8,

@@ -20,7 +20,7 @@ test('an environment variable wins over a setting of the file', () => {
     listen: { host: '::1', port: 8080 },
     pollIntervalMs: 5_000,
     instanceTimeoutMs: 10_000,
-    retention: { eventsMs: 172_800_000, attemptsMs: 10_800_000 },
+    retention: { eventsMs: 172_800_000, attemptsMs: 10_800_000, maxBytes: null, archive: null },
     environment: 'staging',
     opentelemetry: {
       endpoint: 'http://collector:4318/v1/traces',

@@ -1,44 +1,9 @@
 import { expect, test } from 'vitest';
 import { keepHouse } from '../../src/transport/postgres/housekeeping.ts';
+import { enforceRetention } from '../../src/transport/postgres/retention.ts';
 import { readRoutingLag } from '../../src/transport/postgres/status.ts';
 import { emit, emitMany, eventually, migrated, receiver, rules, run } from '../deliver/fixture.ts';
-import type { TestDatabase } from '../support/database.ts';
-
-const day = 86_400_000;
-const week = { eventsMs: 7 * day, attemptsMs: 7 * day };
-
-async function partitions(database: TestDatabase, parent: string): Promise<string[]> {
-  const { rows } = await database.query<{ name: string }>(
-    `select inhrelid::regclass::text as name from pg_inherits where inhparent = $1::regclass order by 1`,
-    [`observers.${parent}`],
-  );
-  return rows.map(({ name }) => name.replace('observers.', ''));
-}
-
-/** A partition of so many days ago, with one event in it that this transaction writes. @returns its name */
-async function pastDay(database: TestDatabase, daysAgo: number, parent = 'events'): Promise<string> {
-  const { rows } = await database.query<{ name: string; from: string; to: string }>(
-    `select $1 || '_' || to_char(current_date - $2::int, 'YYYYMMDD') as name, (current_date - $2::int)::text as from,
-            (current_date - $2::int + 1)::text as to`,
-    [parent, daysAgo],
-  );
-  const { name = '', from, to } = rows[0] ?? {};
-  await database.query(
-    `create table observers.${name} partition of observers.${parent} for values from ('${from} 00:00Z') to ('${to} 00:00Z')`,
-  );
-  return name;
-}
-
-const pastEvent = (database: TestDatabase, daysAgo: number) =>
-  database.query(
-    `insert into observers.events (source, operation, payload, created_at)
-     values ('orders', 'emit', '{}', (current_date - $1::int + time '12:00') at time zone 'UTC')`,
-    [daysAgo],
-  );
-
-/** A checkpoint that has seen everything. */
-const routed = (database: TestDatabase) =>
-  database.query('update observers.checkpoints set snapshot = pg_current_snapshot(), target = null, after_id = 0');
+import { dropped, partitions, pastDay, pastEvent, routed, week } from './days.ts';
 
 test('makes the coming days, once', async () => {
   const database = await migrated('ahead');
@@ -48,10 +13,10 @@ test('makes the coming days, once', async () => {
   );
   await database.query(`drop table observers.${rows[0]?.name}`);
   expect(await partitions(database, 'events')).toHaveLength(4);
-  expect(await keepHouse(pool, week)).toEqual({ dropped: [], refused: [] });
+  expect(await keepHouse(pool, week)).toEqual({ refused: [] });
   expect(await partitions(database, 'events')).toContain(rows[0]?.name);
   const both = await Promise.all([keepHouse(pool, week), keepHouse(pool, week)]);
-  expect(both).toEqual(Array(2).fill({ dropped: [], refused: [] }));
+  expect(both).toEqual(Array(2).fill({ refused: [] }));
 });
 
 test('drops a day past retention when its events are routed and nothing of it is pending, not before', async () => {
@@ -61,15 +26,15 @@ test('drops a day past retention when its events are routed and nothing of it is
   const kept = await pastDay(database, 6);
   const history = await pastDay(database, 9, 'attempts');
   await pastEvent(database, 9);
-  expect((await keepHouse(pool, week)).dropped).toEqual([history]);
+  expect(await dropped(pool)).toEqual([history]);
   await routed(database);
   await database.query(
     `insert into observers.deliveries (event_id, event_at, event_uid, observer, action, destination, state, rule_version)
      select id, created_at, uid, 'o', 'a', 'd', 'ready', 'v' from observers.events`,
   );
-  expect((await keepHouse(pool, week)).dropped).toEqual([]);
+  expect(await dropped(pool)).toEqual([]);
   await database.query('delete from observers.deliveries');
-  expect((await keepHouse(pool, week)).dropped).toEqual([old]);
+  expect(await dropped(pool)).toEqual([old]);
   expect(await partitions(database, 'events')).toContain(kept);
 });
 
@@ -85,12 +50,12 @@ test('an event of a transaction that is still open keeps its day', async () => {
   );
   await routed(database);
   // The lock is waited for a fifth of a second: other writers are held up no longer than that.
-  expect((await keepHouse(pool, week)).dropped).toEqual([]);
+  expect(await dropped(pool)).toEqual([]);
   await writer.query('commit');
   writer.release();
-  expect((await keepHouse(pool, week)).dropped).toEqual([]);
+  expect(await dropped(pool)).toEqual([]);
   await routed(database);
-  expect((await keepHouse(pool, week)).dropped).toEqual([old]);
+  expect(await dropped(pool)).toEqual([old]);
 });
 
 test('an event that commits while the lock on its day is waited for keeps that day', async () => {
@@ -103,12 +68,12 @@ test('an event that commits while the lock on its day is waited for keeps that d
      values ('orders', 'emit', '{}', (current_date - 9 + time '12:00') at time zone 'UTC')`,
   );
   await routed(database);
-  const keeping = keepHouse(database.pool(), week);
+  const keeping = dropped(database.pool());
   const waits = `select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`;
   await eventually('the wait for the lock', async () => (await database.query(waits)).rowCount === 1);
   await writer.query('commit');
   writer.release();
-  expect((await keeping).dropped).toEqual([]);
+  expect(await keeping).toEqual([]);
   expect(await partitions(database, 'events')).toContain(old);
 });
 
@@ -121,7 +86,7 @@ test('an old transaction that wrote no event does not keep a day', async () => {
   await holder.query('select pg_current_xact_id()');
   await pastEvent(database, 9);
   await routed(database);
-  expect((await keepHouse(pool, week)).dropped).toEqual([old]);
+  expect(await dropped(pool)).toEqual([old]);
   await holder.query('rollback');
   holder.release();
 });
@@ -152,8 +117,14 @@ test('a role that may not do it says what is missing, and does what it may', asy
   await database.query(
     "insert into observers.dedupe_keys values ('t', 'k', gen_random_uuid(), now() - interval '8 days')",
   );
-  const { dropped, refused } = await keepHouse(database.pool({ options: '-c role=house_guest' }), week);
-  expect(dropped).toEqual([]);
+  const guest = database.pool({ options: '-c role=house_guest' });
+  const { refused } = await keepHouse(guest, week);
+  const old = await pastDay(database, 9);
+  const { steps, complaints } = await enforceRetention(guest, { policy: week, archive: null });
+  expect(steps).toMatchObject([{ partition: old, result: 'failed' }]);
+  expect(complaints).toEqual([
+    `${old} can't be dropped: this role may not: run \`pg-observers apply\` and \`run\` as the owner of the schema observers`,
+  ]);
   expect(refused).toEqual([expect.stringMatching(/^this role may not make the partitions of the coming days: run /)]);
   expect((await database.query('select from observers.dedupe_keys')).rowCount).toBe(0);
 });

@@ -67,6 +67,7 @@ function describe(status: DatabaseStatus & { readonly tenants?: readonly TenantP
     ...heldLanes(status),
     ...shadows(status),
     deadLetters(status),
+    ...status.complaints.map((complaint) => pc.yellow(`Retention: ${complaint}.`)),
   ].join('\n\n');
 }
 

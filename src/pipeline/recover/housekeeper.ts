@@ -2,8 +2,16 @@ import type { Telemetry } from '../../domain/telemetry.ts';
 import { StageLoop } from '../stage-loop.ts';
 
 export interface HousekeeperOptions {
-  /** Makes the coming partitions, drops the expired ones; says what it dropped and what it may not do. */
-  readonly keepHouse: () => Promise<{ readonly dropped: readonly string[]; readonly refused: readonly string[] }>;
+  /** Makes the coming partitions; says what it may not do. */
+  readonly keepHouse: () => Promise<{ readonly refused: readonly string[] }>;
+  /**
+   * Archives and drops the days that are due; may take long, and ends soon when aborted. Says what somebody must do something about.
+   * @param onStep told of each day
+   */
+  readonly enforceRetention: (
+    signal: AbortSignal,
+    onStep: (step: RetentionStep) => void,
+  ) => Promise<{ readonly complaints: readonly string[] }>;
   /** Dead-letters what is queued for destinations that no rule names any more. */
   readonly buryOrphans: () => Promise<number>;
   /** What differs between the file and the triggers in the database, in words; repairs what may be repaired unasked. */
@@ -12,13 +20,22 @@ export interface HousekeeperOptions {
   readonly isTransient: (error: unknown) => boolean;
 }
 
+/** A day that was due. */
+export interface RetentionStep {
+  readonly partition: string;
+  readonly result: string;
+  readonly archived: { readonly file: string; readonly rows: number; readonly bytes: number } | null;
+}
+
 const everyMs = 60_000;
 
 /** Stage 4, the slow part: retention, orphans, drift; once a minute. */
 export class Housekeeper {
   readonly #loop: StageLoop;
   readonly #options: HousekeeperOptions;
+  readonly #stopping = new AbortController();
   #drift: readonly string[] = [];
+  #complaints: readonly string[] = [];
 
   constructor(options: HousekeeperOptions) {
     this.#options = options;
@@ -35,6 +52,11 @@ export class Housekeeper {
     return this.#drift;
   }
 
+  /** Why the log is not kept as the settings say, as last seen. */
+  get complaints(): readonly string[] {
+    return this.#complaints;
+  }
+
   start(): void {
     this.#loop.start();
   }
@@ -44,17 +66,42 @@ export class Housekeeper {
   }
 
   async stop(): Promise<void> {
+    this.#stopping.abort();
     await this.#loop.stop();
   }
 
   async #round(): Promise<number> {
     const { keepHouse, buryOrphans, checkCapture, telemetry } = this.#options;
-    const { dropped, refused } = await keepHouse();
-    for (const partition of dropped) telemetry({ type: 'retention.dropped', partition });
+    const { refused } = await keepHouse();
     await buryOrphans();
     const drift = [...refused, ...(await checkCapture())];
     if (drift.length > 0 && drift.join() !== this.#drift.join()) telemetry({ type: 'capture.drift', steps: drift });
     this.#drift = drift;
+    // Last: an archive takes its time.
+    await this.#retain();
     return everyMs;
+  }
+
+  async #retain(): Promise<void> {
+    const { enforceRetention, telemetry } = this.#options;
+    const { signal } = this.#stopping;
+    try {
+      const { complaints } = await enforceRetention(signal, (step) => this.#tell(step));
+      if (complaints.length > 0 && complaints.join() !== this.#complaints.join())
+        telemetry({ type: 'retention.hindered', complaints });
+      this.#complaints = complaints;
+    } catch (error) {
+      // The day that was at hand stays.
+      if (!signal.aborted) throw error;
+    }
+  }
+
+  #tell({ partition, result, archived }: RetentionStep): void {
+    const { telemetry } = this.#options;
+    if (archived !== null) {
+      const { file, rows, bytes } = archived;
+      telemetry({ type: 'retention.archived', partition, file, rows, bytes });
+    }
+    if (result === 'dropped') telemetry({ type: 'retention.dropped', partition });
   }
 }

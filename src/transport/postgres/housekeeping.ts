@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import type { RetentionPolicy } from '../../domain/retention.ts';
 import { sqlState, withTransaction } from './connection.ts';
 import { lockClass, locks } from './locks.ts';
 import { trimNotes } from './notes.ts';
@@ -9,34 +10,25 @@ const daysAhead = 3;
 const lockTimeout = "set local lock_timeout = '200ms'";
 const dedupeKeysPerStatement = 10_000;
 
-export interface RetentionPolicy {
-  readonly eventsMs: number;
-  readonly attemptsMs: number;
-}
+/** Keys given to `emit` are remembered as long as events. */
+type KeptFor = Pick<RetentionPolicy, 'eventsMs'>;
 
 export interface HouseKept {
-  /** Names of the partitions that were dropped. */
-  readonly dropped: readonly string[];
   /** What this role may not do, in words; empty when all is well. */
   readonly refused: readonly string[];
 }
 
-/** Makes the partitions of the coming days, and drops the days and the dedupe keys past retention; one instance at a time. */
-export async function keepHouse(pool: pg.Pool, retention: RetentionPolicy, instance?: string): Promise<HouseKept> {
+/** Makes the partitions of the coming days, and trims what is no partition; one instance at a time. */
+export async function keepHouse(pool: pg.Pool, retention: KeptFor, instance?: string): Promise<HouseKept> {
   const refused: string[] = [];
-  const dropped: string[] = [];
   const mine = await permitted(() => makePartitions(pool), 'make the partitions of the coming days', refused);
-  if (mine === false) return { dropped, refused };
+  if (mine === false) return { refused };
   if (instance !== undefined) {
     await pool.query('update observers.instances set housekept_at = now() where id = $1', [instance]);
   }
   await permitted(() => trimDedupeKeys(pool, retention), 'trim observers.dedupe_keys', refused);
   await permitted(() => trimNotes(pool), 'trim observers.notes', refused);
-  for (const partition of await expiredPartitions(pool, retention)) {
-    const gone = await permitted(() => dropPartition(pool, partition), `drop ${partition.name}`, refused);
-    if (gone === true) dropped.push(partition.name);
-  }
-  return { dropped, refused };
+  return { refused };
 }
 
 /** A role without rights on the tables' structure can run all the same; it must be said, and done by another role. */
@@ -66,7 +58,7 @@ async function makePartitions(pool: pg.Pool): Promise<boolean> {
   }).catch(ifBusy(true));
 }
 
-async function trimDedupeKeys(pool: pg.Pool, retention: RetentionPolicy): Promise<void> {
+async function trimDedupeKeys(pool: pg.Pool, retention: KeptFor): Promise<void> {
   for (let trimmed = dedupeKeysPerStatement; trimmed === dedupeKeysPerStatement; ) {
     const { rowCount } = await pool.query(
       `delete from observers.dedupe_keys where ctid = any (array(
@@ -75,56 +67,6 @@ async function trimDedupeKeys(pool: pg.Pool, retention: RetentionPolicy): Promis
     );
     trimmed = rowCount ?? 0;
   }
-}
-
-interface Partition {
-  readonly name: string;
-  readonly parent: 'events' | 'attempts';
-  readonly day: string;
-}
-
-async function expiredPartitions(pool: pg.Pool, retention: RetentionPolicy): Promise<readonly Partition[]> {
-  const { rows } = await pool.query<Partition>(
-    `select c.relname as name, to_date(right(c.relname, 8), 'YYYYMMDD')::text as day, p.relname as parent
-     from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent
-     join pg_namespace n on n.oid = p.relnamespace
-     where n.nspname = 'observers' and p.relname in ('events', 'attempts') and c.relname ~ '_[0-9]{8}$'
-       and to_date(right(c.relname, 8), 'YYYYMMDD') + 1 <=
-           now() - make_interval(secs => case p.relname when 'events' then $1::float8 else $2::float8 end / 1000)
-     order by c.relname`,
-    [retention.eventsMs, retention.attemptsMs],
-  );
-  return rows;
-}
-
-/** Looked at twice: cheaply first, and again under the lock, when no writer can come in between. */
-async function dropPartition(pool: pg.Pool, { name, parent, day }: Partition): Promise<boolean> {
-  if (parent === 'events' && !(await isSettled(pool, name, day))) return false;
-  return withTransaction(pool, async (client) => {
-    await client.query(lockTimeout);
-    // The parent first, as writers do: the other way round would be a deadlock.
-    await client.query(`lock table only observers.${parent}, only observers.${name} in access exclusive mode`);
-    if (parent === 'events' && !(await isSettled(client, name, day))) return false;
-    await client.query(`drop table observers.${name}`);
-    return true;
-  }).catch(ifBusy(false));
-}
-
-/** A day of events goes only when every event of it is routed, and no delivery of it is pending. */
-async function isSettled(client: pg.Pool | pg.PoolClient, partition: string, day: string): Promise<boolean> {
-  // The name is one of ours: letters, digits and underscores. What is older than the oldest transaction that ran at the
-  // checkpoint is routed for sure, so the index on xid leaves little to look at.
-  const { rows } = await client.query<{ settled: boolean }>(
-    `select not exists (
-       select from observers.checkpoints c, observers.${partition} e
-       where c.consumer = 'router' and e.xid >= pg_snapshot_xmin(c.snapshot) and not pg_visible_in_snapshot(e.xid, c.snapshot)
-     ) and not exists (
-       select from observers.deliveries
-       where dead_letter_id is null and event_at >= $1::date and event_at < $1::date + 1
-     ) as settled`,
-    [day],
-  );
-  return rows[0]?.settled === true;
 }
 
 /** lock_not_available, a deadlock, or a partition that another session is making: the next round tries again. */

@@ -12,6 +12,8 @@ export const locks = {
   formerRecorder: 5,
   /** Held by the one `apply` that changes triggers. */
   apply: 6,
+  /** Held by the one instance that archives and drops days, while it is at one. */
+  retention: 7,
 } as const;
 
 /** A class of its own; the object is `hashtext(channel)`. Held by the session that records the channel. */

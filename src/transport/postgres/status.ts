@@ -12,6 +12,8 @@ export interface DatabaseStatus {
   /** Destinations that are sent nothing. */
   readonly held_destinations: readonly HeldDestination[];
   readonly dead_letters: number;
+  /** Why the log is not kept as the settings say; empty: it is. */
+  readonly complaints: readonly string[];
   /** Of the last 24 hours, by observer. */
   readonly shadows: readonly ShadowStatus[];
 }
@@ -101,7 +103,7 @@ export async function readRoutingLag(pool: pg.Pool): Promise<RoutingLag> {
 }
 
 export async function readDatabaseStatus(pool: pg.Pool): Promise<DatabaseStatus> {
-  const [instances, checkpoint, captured, queue, held, destinations, dead, shadows] = await Promise.all([
+  const [instances, checkpoint, captured, queue, held, destinations, dead, shadows, complaints] = await Promise.all([
     pool.query<InstanceStatus>('select *, id::text as id from observers.instance_status order by started_at'),
     readRoutingLag(pool),
     pool.query<{ last: string | null }>(
@@ -117,6 +119,9 @@ export async function readDatabaseStatus(pool: pg.Pool): Promise<DatabaseStatus>
     readHeldDestinations(pool),
     pool.query<{ count: number }>('select count(*)::int as count from observers.dead_letters'),
     pool.query<ShadowStatus>(shadowsQuery),
+    pool.query<{ complaint: string }>(
+      'select distinct unnest(complaints) as complaint from observers.instances order by 1',
+    ),
   ]);
   return {
     instances: instances.rows,
@@ -132,6 +137,7 @@ export async function readDatabaseStatus(pool: pg.Pool): Promise<DatabaseStatus>
     held_destinations: destinations,
     dead_letters: dead.rows[0]?.count ?? 0,
     shadows: shadows.rows,
+    complaints: complaints.rows.map(({ complaint }) => complaint),
   };
 }
 
