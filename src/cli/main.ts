@@ -18,6 +18,7 @@ import { metricsCommand } from './commands/metrics.ts';
 import { planCommand } from './commands/plan.ts';
 import { receiverCommand } from './commands/receiver.ts';
 import { replayCommand } from './commands/replay.ts';
+import { retentionCommand } from './commands/retention.ts';
 import { runCommand } from './commands/run.ts';
 import { statusCommand } from './commands/status.ts';
 import { testCommand } from './commands/test.ts';
@@ -61,6 +62,7 @@ for (const command of [
   backfillCommand(),
   destinationsCommand(),
   checkpointCommand(),
+  retentionCommand(),
   metricsCommand(),
   keysCommand(),
   webhookCommand(),

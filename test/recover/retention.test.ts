@@ -73,7 +73,7 @@ test('an archived event is, to the letter, what was printed of it before', async
     1, 2, 3,
   ]);
   // For people without this program.
-  const [header, first] = execFileSync('zcat', [file]).toString().split('\n');
+  const [header, first] = execFileSync('zcat', [file], { maxBuffer: 1e8 }).toString().split('\n');
   expect(JSON.parse(header ?? '')).toMatchObject({ pg_observers_archive: 1, table: 'events', rows: 5_000 });
   expect(first).toBe(lines[0]);
   expect(await partitions(database, 'events')).not.toContain(old);

@@ -7,6 +7,7 @@ import type { EventRecord } from '../../domain/event.ts';
 import { eventJson } from '../../domain/event-json.ts';
 import type { Config } from '../../domain/rules.ts';
 import { SourceNames } from '../../domain/source-names.ts';
+import { archivedEvents } from '../../transport/archive/archived-events.ts';
 import { type EventId, readEventHistory } from '../../transport/postgres/event-history.ts';
 import { type EventFilter, LogFollower, LookTooLong, listEvents } from '../../transport/postgres/event-log.ts';
 import { eventHead, eventLine } from '../event-lines.ts';
@@ -71,30 +72,58 @@ function listCommand(): Command {
     .option('--until <time>', 'captured before then', moment)
     .option('--limit <number>', 'at most so many', positiveInteger, 50)
     .option('--before <id>', 'only older ones than the event with this number: the next page', eventNumber)
-    .addHelpText('after', '\nExample:\n  pg-observers events list --source orders --key 42 --since 1d')
+    .option('--archive <directory>', 'of the files that retention wrote there, instead of the log')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  pg-observers events list --source orders --key 42 --since 1d
+  pg-observers events list --archive /var/lib/pg-observers/archive --since 30d`,
+    )
     .action(list);
 }
 
-async function list(options: FilterOptions & { limit: number; before?: string }): Promise<void> {
+interface ListOptions extends FilterOptions {
+  readonly limit: number;
+  readonly before?: string;
+  readonly archive?: string;
+}
+
+async function list(options: ListOptions): Promise<void> {
+  if (options.archive !== undefined) return listArchived(options, options.archive);
   const { url, filter, named } = await openLog(options);
   await withDatabase(url, async (pool) => {
-    let count = 0;
-    let last: EventRecord | null = null;
-    if (options.json) process.stdout.write('[');
     try {
-      for await (const stored of listEvents(pool, filter, options.limit, { before: options.before ?? null })) {
-        last = named(stored);
-        if (options.json) process.stdout.write(`${count === 0 ? '\n' : ',\n'}  ${eventJson(last)}`);
-        else console.log(`${count === 0 ? `${eventHead()}\n` : ''}${eventLine(last)}`);
-        count += 1;
-      }
+      await print(listEvents(pool, filter, options.limit, { before: options.before ?? null }), named, options);
     } catch (error) {
       throw tooLong(error);
     }
-    if (options.json) return console.log(count === 0 ? ']' : '\n]');
-    if (count === 0) return console.log('No events.');
-    if (count === options.limit) console.log(pc.dim(`… perhaps more: --before ${last?.id}, or raise --limit.`));
   });
+}
+
+/** Without the database: it may be another one by now, or none. */
+async function listArchived(options: ListOptions, directory: string): Promise<void> {
+  const { filter, named } = await readNames(options);
+  await print(archivedEvents(directory, { ...filter, before: options.before }, options.limit), named, options);
+}
+
+async function print(
+  events: AsyncIterable<EventRecord>,
+  named: (stored: EventRecord) => EventRecord,
+  { json, limit }: ListOptions,
+): Promise<void> {
+  let count = 0;
+  let last: EventRecord | null = null;
+  if (json) process.stdout.write('[');
+  for await (const stored of events) {
+    last = named(stored);
+    if (json) process.stdout.write(`${count === 0 ? '\n' : ',\n'}  ${eventJson(last)}`);
+    else console.log(`${count === 0 ? `${eventHead()}\n` : ''}${eventLine(last)}`);
+    count += 1;
+  }
+  if (json) return console.log(count === 0 ? ']' : '\n]');
+  if (count === 0) return console.log('No events.');
+  if (count === limit) console.log(pc.dim(`… perhaps more: --before ${last?.id}, or raise --limit.`));
 }
 
 export function tooLong(error: unknown): unknown {
@@ -181,11 +210,20 @@ export async function openLog(options: FilterOptions): Promise<{
   readonly filter: EventFilter;
   readonly named: (stored: EventRecord) => EventRecord;
 }> {
+  const { config, ...log } = await readNames(options);
+  return { ...log, url: config === null ? await readDatabaseUrl(options) : sessionUrl(config) };
+}
+
+async function readNames(options: FilterOptions): Promise<{
+  readonly config: Config | null;
+  readonly filter: EventFilter;
+  readonly named: (stored: EventRecord) => EventRecord;
+}> {
   const { operation, key, tenant, since, until } = options;
   const config = existsSync(options.config) ? await readConfig(options) : null;
   const names = new SourceNames(config?.sources.values() ?? []);
   return {
-    url: config === null ? await readDatabaseUrl(options) : sessionUrl(config),
+    config,
     filter: { source: storedSource(options.source, config), operation, key, tenant, since, until },
     named: (stored) => names.inFile(stored),
   };
