@@ -93,26 +93,35 @@ test('a key parts what goes to the same recipients, and never joins what goes to
 
 test('a mail that was refused for now goes again as it was, alone, and early for nobody else', async () => {
   const database = await migrated('digestagain');
-  let refusals = 2;
+  let refusals = 0;
   const { received, url } = await mailServer({
     respond: (at) => {
-      if (at.stage !== 'recipient' || at.address !== 'full@example.com' || refusals === 0) return undefined;
-      refusals -= 1;
+      if (at.stage !== 'recipient' || at.address !== 'full@example.com' || refusals === 2) return undefined;
+      refusals += 1;
       return { code: 452, message: '4.2.2 mailbox full' };
     },
   });
-  await run(digesting(database.url, url));
+  const retry = { attempts: 5, initial: '400ms', factor: 1, jitter: 'none' };
+  await run(digesting(database.url, url, {}, { digest: '1500ms', retry }));
   await emitTo(database, [
     [1, 'full@example.com'],
     [2, 'full@example.com'],
     [3, 'ann@example.com'],
   ]);
-  await drained(database, 3);
-  expect(received.entries.map(({ envelope, text }) => [envelope.to[0], text?.includes('item 2')]).sort()).toEqual([
-    ['ann@example.com', false],
-    ['full@example.com', true],
-  ]);
+  await eventually('a refusal', () => refusals > 0);
+  // It waits while the refused one is tried again, twice.
+  await emitTo(database, [[4, 'ann@example.com']]);
+  await drained(database, 4);
+  const mails = received.entries.map(({ envelope, text }) => [envelope.to[0], text?.match(/\d/g)?.join()]);
+  expect(mails).toHaveLength(3);
+  expect(mails).toContainEqual(['full@example.com', '1,2']);
+  expect(mails.at(-1)).toEqual(['ann@example.com', '4']);
   expect(await count(database, 'attempts', "error_class = 'smtp_452'")).toBe(4);
+  const { rows } = await database.query<{ waited: number }>(
+    `select extract(epoch from a.started_at - e.created_at)::float8 * 1000 as waited
+     from observers.attempts a join observers.events e on e.id = a.event_id where e.payload ->> 'n' = '4'`,
+  );
+  expect(rows[0]?.waited).toBeGreaterThanOrEqual(1_490);
 });
 
 test('of several recipients of a digest, who has it does not get it again while others are retried', async () => {
