@@ -131,7 +131,9 @@ export class Engine {
     if (this.#state !== 'running')
       throw new UserError(`rules are taken up while running; this engine is ${this.#state}`);
     if (config.database !== this.#config.database || config.directDatabase !== this.#config.directDatabase) {
-      throw new UserError('`database:` or `direct_database:` changed: that needs a restart.', 2);
+      throw new UserError('`database:` or `direct_database:` changed: that needs a restart.', 2, {
+        code: 'PGO-RESTART',
+      });
     }
     // The steps that may fail come first.
     if (this.#apply) await applyCapture(this.#stages.pools.direct, config);

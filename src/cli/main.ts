@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { type Argument, Command, CommanderError } from 'commander';
-import { UserError } from '../domain/errors.ts';
+import { ConfigError, UserError } from '../domain/errors.ts';
 import { describeError, programVersion } from '../transport/postgres/connection.ts';
 import { applyCommand } from './commands/apply.ts';
 import { backfillCommand } from './commands/backfill.ts';
@@ -104,10 +104,15 @@ function report(error: unknown): number {
     return error.exitCode === 0 ? 0 : 2;
   }
   if (error instanceof UserError) {
-    console.error(error.message);
+    console.error(coded(error));
     return error.exitStatus;
   }
-  console.error(`pg-observers failed unexpectedly: ${describeError(error)}`);
+  console.error(`pg-observers failed unexpectedly: ${describeError(error)}  [PGO-BUG]`);
   if (error instanceof Error) console.error(error.stack);
   return 1;
+}
+
+/** With its code, by which docs/errors.md says more. Problems of a file stay lines that editors can read; `--json` has the code. */
+function coded(error: UserError): string {
+  return error instanceof ConfigError ? error.message : `${error.message}  [${error.code}]`;
 }

@@ -66,10 +66,11 @@ export async function withDatabase<T>(url: string, work: (pool: pg.Pool) => Prom
     if (sqlState(error) === '42P01' || sqlState(error) === '3F000') {
       throw new UserError(`${redactUrl(url)} has no pg-observers tables: run \`pg-observers apply\` first.`, 1, {
         cause: error,
+        code: 'PGO-NOT-APPLIED',
       });
     }
     if (sqlState(error) === '42501')
-      throw new UserError(`${redactUrl(url)}: ${describeError(error)}.`, 1, { cause: error });
+      throw new UserError(`${redactUrl(url)}: ${describeError(error)}.`, 1, { cause: error, code: 'PGO-RIGHTS' });
     throw error;
   } finally {
     await pool.end();

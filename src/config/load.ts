@@ -52,7 +52,10 @@ async function readText(file: string): Promise<string> {
   try {
     return await readFileAsync(file, 'utf8');
   } catch (error) {
-    throw new UserError(`can't read ${file}: ${reasonOf(error)}  (pass --config FILE)`, 2, { cause: error });
+    throw new UserError(`can't read ${file}: ${reasonOf(error)}  (pass --config FILE)`, 2, {
+      cause: error,
+      code: 'PGO-FILE',
+    });
   }
 }
 

@@ -53,17 +53,22 @@ function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new UserError(`can't read ${file}: ${reasonOf(error)}  (pass --config FILE)`, 2, { cause: error });
+    throw new UserError(`can't read ${file}: ${reasonOf(error)}  (pass --config FILE)`, 2, {
+      cause: error,
+      code: 'PGO-FILE',
+    });
   }
 }
 
 function unknown(file: string, destination: string, declared: unknown): UserError {
   const all = declared !== null && typeof declared === 'object' ? Object.entries(declared) : [];
   if (all.some(([name]) => name === destination)) {
-    return new UserError(`destination ${destination} is no webhook: only webhooks are signed.`, 2);
+    return new UserError(`destination ${destination} is no webhook: only webhooks are signed.`, 2, {
+      code: 'PGO-DESTINATION',
+    });
   }
   const webhooks = all.flatMap(([name, value]) => (childOf(value, 'webhook') === undefined ? [] : [name]));
   const hint = didYouMean(destination, webhooks) ?? (webhooks.length > 0 ? `there are ${webhooks.join(', ')}` : null);
   const message = `${file} has no destination ${destination}`;
-  return new UserError(hint === null ? `${message}.` : `${message}  (${hint})`, 2);
+  return new UserError(hint === null ? `${message}.` : `${message}  (${hint})`, 2, { code: 'PGO-DESTINATION' });
 }

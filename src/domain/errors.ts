@@ -1,3 +1,12 @@
+import type { ErrorCode } from './error-codes.ts';
+
+export interface UserErrorOptions extends ErrorOptions {
+  /** Default: the general one of the exit status. */
+  readonly code?: ErrorCode;
+}
+
+const generalCodes = { 1: 'PGO-FAILED', 2: 'PGO-USAGE', 3: 'PGO-UNREACHABLE' } as const;
+
 /**
  * Errors meant for the person at the keyboard: what happened, where, what to do. Everything else is a bug and keeps its
  * stack trace.
@@ -6,10 +15,13 @@ export class UserError extends Error {
   override readonly name: string = 'UserError';
   /** 1 failed, 2 wrong usage or configuration, 3 not reachable. */
   readonly exitStatus: 1 | 2 | 3;
+  /** Where docs/errors.md says more. */
+  readonly code: ErrorCode;
 
-  constructor(message: string, exitStatus: 1 | 2 | 3 = 1, options?: ErrorOptions) {
+  constructor(message: string, exitStatus: 1 | 2 | 3 = 1, options?: UserErrorOptions) {
     super(message, options);
     this.exitStatus = exitStatus;
+    this.code = options?.code ?? generalCodes[exitStatus];
   }
 }
 
@@ -29,8 +41,9 @@ export class ConfigError extends UserError {
   override readonly name = 'ConfigError';
   readonly problems: readonly ConfigProblem[];
 
-  constructor(problems: readonly ConfigProblem[]) {
-    super(problems.map(formatProblem).join('\n'), 2);
+  /** @param code `PGO-SOURCE`: the file is right in itself, but not for this database */
+  constructor(problems: readonly ConfigProblem[], code: 'PGO-CONFIG' | 'PGO-SOURCE' = 'PGO-CONFIG') {
+    super(problems.map(formatProblem).join('\n'), 2, { code });
     this.problems = problems;
   }
 }

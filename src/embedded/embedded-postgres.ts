@@ -94,6 +94,8 @@ async function ensureCluster(
   throw new UserError(
     `The data in ${directory.path} was written by PostgreSQL ${major}, and the embedded one is ${runtime.binaries.major}. ` +
       'Remove that directory to start anew, or choose another.',
+    1,
+    { code: 'PGO-EMBEDDED' },
   );
 }
 
@@ -120,9 +122,7 @@ async function startOnPort(
         throw new UserError(
           `Port ${port} on 127.0.0.1 is already in use. Choose another, or none to get a free one.`,
           1,
-          {
-            cause: error,
-          },
+          { cause: error, code: 'PGO-EMBEDDED' },
         );
       }
       // Somebody took it between our looking and PostgreSQL's binding.

@@ -148,7 +148,7 @@ function endOf(child: ChildProcess): Promise<string> {
         new UserError(
           `The embedded PostgreSQL can't be run: ${cause.message}.${musl} Name a database with --database instead.`,
           1,
-          { cause },
+          { cause, code: 'PGO-EMBEDDED' },
         ),
       );
     });
@@ -157,7 +157,9 @@ function endOf(child: ChildProcess): Promise<string> {
 
 function failure(runtime: Runtime, what: string): UserError {
   const lines = runtime.log.text().trimEnd().split('\n').slice(-20);
-  return new UserError(`The embedded PostgreSQL did not start: ${what}. It said:\n  ${lines.join('\n  ')}`);
+  return new UserError(`The embedded PostgreSQL did not start: ${what}. It said:\n  ${lines.join('\n  ')}`, 1, {
+    code: 'PGO-EMBEDDED',
+  });
 }
 
 async function handOver(account: ServiceAccount | null, ...paths: readonly string[]): Promise<void> {

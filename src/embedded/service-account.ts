@@ -31,7 +31,7 @@ export async function serviceAccount(): Promise<ServiceAccount | null> {
       'PostgreSQL does not run as root, and the user "postgres" it would run as could not be created. ' +
         'Create that user, run this command as another user, or name a database with --database.',
       1,
-      { cause },
+      { cause, code: 'PGO-EMBEDDED' },
     );
   }
   const created = await lookUp();

@@ -57,6 +57,8 @@ function listen(server: Server, { host, port }: { host: string; port: number }):
       reject(
         new UserError(
           `${host}:${port}: ${why}. Set settings.listen (or PG_OBSERVERS_LISTEN) to another address, or to off.`,
+          1,
+          { code: 'PGO-PORT' },
         ),
       );
     });

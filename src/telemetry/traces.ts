@@ -68,7 +68,7 @@ async function packages() {
     throw new UserError(
       'settings.opentelemetry needs packages that are not installed: npm install @opentelemetry/sdk-trace-base @opentelemetry/exporter-trace-otlp-http @opentelemetry/resources',
       2,
-      { cause: error },
+      { cause: error, code: 'PGO-PACKAGES' },
     );
   }
 }

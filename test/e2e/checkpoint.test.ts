@@ -41,7 +41,7 @@ test('checkpoint show and reset: in words and as JSON, counted before, asked for
   expect(await checkpoint('reset', '--to', first.id, '--dry-run')).toMatchObject({ status: 0, stdout: `${counted}\n` });
   expect(await checkpoint('reset', '--to', first.uid)).toMatchObject({
     status: 2,
-    stderr: `${counted}\nNobody to ask: pass --yes to do it, or --dry-run.\n`,
+    stderr: `${counted}\nNobody to ask: pass --yes to do it, or --dry-run.  [PGO-CONFIRM]\n`,
   });
   const done = await checkpoint('reset', '--to', first.uid, '--yes', '--json');
   expect(JSON.parse(done.stdout)).toMatchObject({

@@ -32,6 +32,7 @@ test('validate: in words, as JSON, against a database, by file, --config and env
   expect(refused.status).toBe(2);
   expect(json(refused)).toMatchObject({
     valid: false,
+    code: 'PGO-SOURCE',
     problems: [
       { file: bad, line: 4, hint: 'did you mean public.orders?', message: expect.stringContaining('public.oders') },
     ],
@@ -72,7 +73,9 @@ test('status and dlq on a database without our tables say what to do', async () 
   for (const command of [['status'], ['dlq', 'list'], ['dlq', 'show', '1'], ['dlq', 'retry', '1'], ['dlq', 'stats']]) {
     const end = await runProgram([...command, '-c', rules]);
     expect(end, command.join(' ')).toMatchObject({ status: 1, stdout: '' });
-    expect(end.stderr).toMatch(/^PostgreSQL at .* has no pg-observers tables: run `pg-observers apply` first\.\n$/);
+    expect(end.stderr).toMatch(
+      /^PostgreSQL at .* has no pg-observers tables: run `pg-observers apply` first\. {2}\[PGO-NOT-APPLIED\]\n$/,
+    );
   }
   // Without a rules file, DATABASE_URL is enough.
   await apply(rules);

@@ -99,6 +99,6 @@ test('destinations: list, show, disable and enable, with the sidecar running and
 
   expect(await run('disable', 'hok')).toMatchObject({
     status: 2,
-    stderr: 'There is no destination hok  (did you mean hook?)\n',
+    stderr: 'There is no destination hok  (did you mean hook?)  [PGO-DESTINATION]\n',
   });
 }, 60_000);

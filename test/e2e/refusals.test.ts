@@ -31,7 +31,7 @@ test.each(['run', 'apply', 'plan', 'status', 'dlq list'])(
     const end = await runProgram([...command.split(' '), '-c', rules], quiet);
     expect(end.status).toBe(3);
     expect(end.stderr.trim()).toMatch(
-      /^PostgreSQL at 127\.0\.0\.1:\d+\/shop refuses the login: password authentication failed for user "ada"\. Check user and password in `database:`\.$/,
+      /^PostgreSQL at 127\.0\.0\.1:\d+\/shop refuses the login: password authentication failed for user "ada"\. Check user and password in `database:`\. {2}\[PGO-LOGIN\]$/,
     );
     expect(end.stdout + end.stderr).not.toContain('wrong-password-4711');
   },
@@ -43,7 +43,9 @@ test.each(['run', 'apply', 'status'])('%s: a database or role that does not exis
   const end = await runProgram([command, '-c', missing], quiet);
   expect(end).toMatchObject({
     status: 3,
-    stderr: expect.stringMatching(/_missing" does not exist\. Create it, or correct `database:`\.\n$/),
+    stderr: expect.stringMatching(
+      /_missing" does not exist\. Create it, or correct `database:`\. {2}\[PGO-NO-DATABASE\]\n$/,
+    ),
   });
   const url = new URL(database.url);
   url.username = 'nobody_of_that_name';
@@ -121,7 +123,9 @@ test('run --no-apply on a database that is not migrated is status 1, and names t
   const end = await runProgram(['run', '--no-apply', '-c', rules], quiet);
   expect(end).toMatchObject({
     status: 1,
-    stderr: expect.stringMatching(/^This database is not migrated .*run `pg-observers apply` first\.\n$/),
+    stderr: expect.stringMatching(
+      /^This database is not migrated .*run `pg-observers apply` first\. {2}\[PGO-NOT-APPLIED\]\n$/,
+    ),
   });
 });
 

@@ -84,14 +84,20 @@ function openCustom({ name, module, with: options }: ModuleDestination, tools: C
     throw new UserError(
       `destination ${name}: its module ${path} is not loaded  (loadConfig does that; after parseConfig and defineConfig, await loadModules(config))`,
       2,
+      { code: 'PGO-MODULE' },
     );
   try {
     const opened = atOnce(action.open(options, tools)) as Partial<CustomDestination> | null | undefined;
     if (typeof opened?.send === 'function') return opened as CustomDestination;
   } catch (error) {
-    throw new UserError(`destination ${name}: open() of ${path}: ${messageOf(error)}`, 2, { cause: error });
+    throw new UserError(`destination ${name}: open() of ${path}: ${messageOf(error)}`, 2, {
+      cause: error,
+      code: 'PGO-MODULE',
+    });
   }
-  throw new UserError(`destination ${name}: open() of ${path} returns nothing with a \`send\``, 2);
+  throw new UserError(`destination ${name}: open() of ${path} returns nothing with a \`send\``, 2, {
+    code: 'PGO-MODULE',
+  });
 }
 
 /** @throws Error for a promise: nobody would wait for it */

@@ -22,7 +22,7 @@ export function signerOf({ name, secrets }: WebhookDestination): Signer | null {
   try {
     return createSigner(secrets);
   } catch (error) {
-    throw new UserError(`destination ${name}: ${reasonOf(error)}  (${howToMakeOne})`, 2);
+    throw new UserError(`destination ${name}: ${reasonOf(error)}  (${howToMakeOne})`, 2, { code: 'PGO-KEY' });
   }
 }
 
@@ -37,7 +37,7 @@ export function tlsOf(
   try {
     return tlsIdentity(tls && { ...tls, serverName: peer === 'receiver' ? tls.serverName : null });
   } catch (error) {
-    throw new UserError(`destination ${name}: tls: ${reasonOf(error)}`, 2);
+    throw new UserError(`destination ${name}: tls: ${reasonOf(error)}`, 2, { code: 'PGO-KEY' });
   }
 }
 

@@ -154,7 +154,7 @@ function requireKnown(name: string, facts: Facts): string {
   const known = knownDestinations(facts);
   if (known.includes(name)) return name;
   const hint = didYouMean(name, known) ?? 'see `pg-observers destinations list`';
-  throw new UserError(`There is no destination ${name}  (${hint})`, 2);
+  throw new UserError(`There is no destination ${name}  (${hint})`, 2, { code: 'PGO-DESTINATION' });
 }
 
 function stateInWords({ state, paused_until: until }: DestinationReport): string {

@@ -210,7 +210,9 @@ function discardCommand(): Command {
       const result = await withDatabase(await readDatabaseUrl(options), (pool) => discardDeadLetter(pool, id));
       if (result === 'absent') throw absent(id);
       if (result === 'replaying')
-        throw new UserError(`A replay of dead letter ${id} is on its way: wait for its outcome.`);
+        throw new UserError(`A replay of dead letter ${id} is on its way: wait for its outcome.`, 1, {
+          code: 'PGO-DEAD-LETTER',
+        });
       report(options, { id, discarded: true }, `Dead letter ${id} is gone.`);
     });
 }
@@ -238,6 +240,8 @@ const letters = (count: number) => `${count} dead ${count === 1 ? 'letter' : 'le
 const absent = (id: string) =>
   new UserError(
     `There is no dead letter ${id}: it was replayed or discarded, or never was. See \`pg-observers dlq list\`.`,
+    1,
+    { code: 'PGO-DEAD-LETTER' },
   );
 
 function report(options: { json?: true }, value: object, text: string): void {

@@ -95,7 +95,7 @@ function destinationsOf(config: Config | null, names: readonly string[] | undefi
         name,
         all.map((one) => one.name),
       ) ?? 'see `pg-observers destinations list`';
-    throw new UserError(`There is no destination ${name}  (${hint})`, 2);
+    throw new UserError(`There is no destination ${name}  (${hint})`, 2, { code: 'PGO-DESTINATION' });
   });
 }
 

@@ -62,6 +62,7 @@ export async function requireObserver({ observers, file }: Config, name: string)
   throw new UserError(
     `There is no observer ${name} in ${file ?? 'the rules'}.${hint === null ? '' : `  (${hint})`}`,
     2,
+    { code: 'PGO-EVENT' },
   );
 }
 
@@ -71,6 +72,8 @@ export function absent(id: EventId, { settings }: Config): UserError {
   const what = 'uid' in id ? id.uid : id.id;
   return new UserError(
     `Event ${what} is not in the log, and no dead letter keeps a copy of it: it never was, or it is older than settings.retention.events (${days} d here).`,
+    1,
+    { code: 'PGO-EVENT' },
   );
 }
 

@@ -73,12 +73,14 @@ function schemaFor(directory: string): string {
 async function write(file: string, text: string, force: boolean): Promise<void> {
   await writeFile(file, text, { flag: force ? 'w' : 'wx' }).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'EEXIST') throw exists(file);
-    throw new UserError(`can't write ${file}: ${error.code ?? error.message}`, 2, { cause: error });
+    throw new UserError(`can't write ${file}: ${error.code ?? error.message}`, 2, { cause: error, code: 'PGO-FILE' });
   });
 }
 
 const exists = (file: string) =>
-  new UserError(`${file} is there already: nothing was written. Name another file, or pass --force to replace it.`, 2);
+  new UserError(`${file} is there already: nothing was written. Name another file, or pass --force to replace it.`, 2, {
+    code: 'PGO-FILE-EXISTS',
+  });
 
 function report(file: string, starter: StarterFile, fromTables: boolean, options: Options): void {
   const next = nextSteps(options.stdout ? defaultConfigFile : file);

@@ -55,7 +55,10 @@ async function runTests(file: string, rules: string | undefined, { filter, junit
   if (junit !== undefined) {
     const { junitXml } = await import('../../rehearsal/junit.ts');
     await writeFile(junit, junitXml(file, results, print.failureText)).catch((error: NodeJS.ErrnoException) => {
-      throw new UserError(`can't write ${junit}: ${error.code ?? error.message}`, 2, { cause: error });
+      throw new UserError(`can't write ${junit}: ${error.code ?? error.message}`, 2, {
+        cause: error,
+        code: 'PGO-FILE',
+      });
     });
   }
   console.log(json ? print.resultsJson(file, results) : print.resultsText(file, results));

@@ -27,7 +27,7 @@ export function validateCommand(): Command {
         await validate(config, options);
       } catch (error) {
         if (!options.json || !(error instanceof ConfigError)) throw error;
-        console.log(JSON.stringify({ valid: false, problems: error.problems }, null, 2));
+        console.log(JSON.stringify({ valid: false, code: error.code, problems: error.problems }, null, 2));
         process.exitCode = 2;
       }
     });

@@ -54,6 +54,7 @@ export async function loadRuleTests(file: string, rules?: string): Promise<RuleT
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
     throw new UserError(`can't read ${file}: ${reasonOf(error)}  (name the file: pg-observers test FILE)`, 2, {
       cause: error,
+      code: 'PGO-FILE',
     });
   });
   const problems = new Problems(file);

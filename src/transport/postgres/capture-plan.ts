@@ -62,7 +62,10 @@ export async function planCapture(pool: pg.Pool, config: Config): Promise<Plan> 
     return { steps };
   }).catch((error: unknown) => {
     if (sqlState(error) !== '42501') throw error;
-    throw new UserError(`This role may not look at what is installed: ${describeError(error)}.`, 1, { cause: error });
+    throw new UserError(`This role may not look at what is installed: ${describeError(error)}.`, 1, {
+      cause: error,
+      code: 'PGO-RIGHTS',
+    });
   });
 }
 
@@ -147,14 +150,14 @@ function stepFailed(step: PlanStep, error: unknown): unknown {
     return new UserError(
       `This role may not change ${step.subject} (${reason}). Run \`pg-observers apply\` as the table's owner, then \`pg-observers run --no-apply\`.`,
       1,
-      { cause: error },
+      { cause: error, code: 'PGO-RIGHTS' },
     );
   }
   if (sqlState(error) === '55P03') {
     return new UserError(
       `${step.locks ?? step.subject} stayed locked by a long transaction: ${step.subject} was not changed. Run \`pg-observers apply\` again when it has ended.`,
       1,
-      { cause: error },
+      { cause: error, code: 'PGO-LOCKED' },
     );
   }
   return error;

@@ -37,7 +37,7 @@ export async function desiredCapture(client: pg.ClientBase, config: Config): Pro
       desired.push({ source, table, functions: source.operations.map((op) => captureFunction(source, op, table)) });
     }
   }
-  if (problems.length > 0) throw new ConfigError(problems);
+  if (problems.length > 0) throw new ConfigError(problems, 'PGO-SOURCE');
   return desired;
 }
 

@@ -57,7 +57,8 @@ export async function reportCheckpoint(pool: pg.Pool): Promise<CheckpointReport>
     pool.query<{ host: string; pid: number }>('select host, pid from observers.instances where routing'),
   ]);
   const stored = checkpoint.rows[0];
-  if (stored === undefined) throw new UserError("observers.checkpoints has lost its row 'router'.");
+  if (stored === undefined)
+    throw new UserError("observers.checkpoints has lost its row 'router'.", 1, { code: 'PGO-CHECKPOINT' });
   return {
     ...stored,
     lag_events: lag.lagEvents,
@@ -137,7 +138,8 @@ export async function targetByTime(pool: pg.Pool, time: number): Promise<ResetTa
 /** @throws UserError when the log has no such event */
 export async function targetByUid(pool: pg.Pool, uid: string): Promise<ResetTarget> {
   const { rows } = await pool.query<{ id: string }>('select id::text from observers.events where uid = $1', [uid]);
-  if (rows[0] === undefined) throw new UserError(`There is no event ${uid} in the log: it may be past retention.`);
+  if (rows[0] === undefined)
+    throw new UserError(`There is no event ${uid} in the log: it may be past retention.`, 1, { code: 'PGO-EVENT' });
   return { afterEvent: rows[0].id };
 }
 
@@ -153,7 +155,8 @@ export async function previewReset(db: pg.Pool | pg.PoolClient, { afterEvent }: 
      ) n where c.consumer = 'router'`,
     [afterEvent],
   );
-  if (rows[0] === undefined) throw new UserError("observers.checkpoints has lost its row 'router'.");
+  if (rows[0] === undefined)
+    throw new UserError("observers.checkpoints has lost its row 'router'.", 1, { code: 'PGO-CHECKPOINT' });
   return rows[0];
 }
 
@@ -188,6 +191,8 @@ export async function adoptCluster(pool: pg.Pool): Promise<boolean> {
       throw new UserError(
         'The transaction ids were not preserved: this cluster has not come as far as the checkpoint and the log count. So this is no pg_upgrade but a restore: ' +
           'use `pg-observers checkpoint reset --to <time|event-id|now>`.',
+        1,
+        { code: 'PGO-COPY' },
       );
     }
     await client.query(

@@ -36,6 +36,8 @@ export async function readCheckpoint(db: pg.ClientBase | pg.Pool, environment: s
     throw new UserError(
       "observers.checkpoints has lost its row 'router', so which events are routed already is unknown. Restore it from a backup, " +
         'or drop the schema observers and run `pg-observers apply` to begin anew.',
+      1,
+      { code: 'PGO-CHECKPOINT' },
     );
   }
   refuseForeign(row);
@@ -50,6 +52,8 @@ function refuseForeign(row: CheckpointRow): void {
   throw new UserError(
     'This database was restored or copied into another cluster: the checkpoint counts transactions that do not exist here, so which events are routed already is unknown. ' +
       'Nothing is routed until you decide: `pg-observers checkpoint reset --to <time|event-id|now>` (with --dry-run it only counts). After pg_upgrade, which keeps transaction ids: `pg-observers checkpoint reset --xids-preserved`.',
+    1,
+    { code: 'PGO-COPY' },
   );
 }
 
@@ -64,5 +68,7 @@ async function claimEnvironment(db: pg.ClientBase | pg.Pool, stored: string | nu
   if (stored === configured) return;
   throw new UserError(
     `This database belongs to the environment ${JSON.stringify(stored)}, and this configuration says ${JSON.stringify(configured)}: is it a copy? Correct settings.environment, or adopt the database with \`update observers.checkpoints set environment = '${configured.replaceAll("'", "''")}'\`.`,
+    1,
+    { code: 'PGO-ENVIRONMENT' },
   );
 }

@@ -110,7 +110,7 @@ const readOnly = '25006';
 /** At start a mistake; while running, a failover that is not over yet. */
 export class StandbyError extends UserError {
   constructor() {
-    super('This server is a standby: point `database:` at the primary.', 1);
+    super('This server is a standby: point `database:` at the primary.', 1, { code: 'PGO-STANDBY' });
   }
 }
 
@@ -173,6 +173,7 @@ export function unreachable(url: string, error: unknown): UserError {
   if (state === '28P01' || state === '28000') {
     return new UserError(`${where} refuses the login: ${reason}. Check user and password in \`database:\`.`, 3, {
       cause: error,
+      code: 'PGO-LOGIN',
     });
   }
   if (refusesSettings(error)) {
@@ -180,11 +181,14 @@ export function unreachable(url: string, error: unknown): UserError {
       `${where} is a pooler that refuses the settings of a session: ${reason}. Give \`direct_database:\` (or PG_OBSERVERS_DIRECT_DATABASE) a URL that leads to the server itself; ` +
         '`database:` may then stay as it is. In session mode, PgBouncer also does with `ignore_startup_parameters = options`.',
       2,
-      { cause: error },
+      { cause: error, code: 'PGO-POOLER' },
     );
   }
   if (state === '3D000')
-    return new UserError(`${where}: ${reason}. Create it, or correct \`database:\`.`, 3, { cause: error });
+    return new UserError(`${where}: ${reason}. Create it, or correct \`database:\`.`, 3, {
+      cause: error,
+      code: 'PGO-NO-DATABASE',
+    });
   return new UserError(`${where} is not reachable: ${reason}. Is the server running, and is \`database:\` right?`, 3, {
     cause: error,
   });

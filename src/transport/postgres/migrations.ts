@@ -42,7 +42,7 @@ export async function pendingMigrations(client: pg.ClientBase): Promise<readonly
     "select current_setting('server_version_num')::int as version, pg_is_in_recovery() as standby",
   );
   if ((server[0]?.version ?? 0) < 140_000) {
-    throw new UserError('PostgreSQL 14 or newer is needed.', 1);
+    throw new UserError('PostgreSQL 14 or newer is needed.', 1, { code: 'PGO-OLD-SERVER' });
   }
   if (server[0]?.standby) {
     throw new StandbyError();
@@ -61,6 +61,7 @@ export async function pendingMigrations(client: pg.ClientBase): Promise<readonly
     throw new UserError(
       `This database was migrated to version ${newest} by a newer pg-observers; this one knows version ${known}. Update this program.`,
       1,
+      { code: 'PGO-NEWER' },
     );
   }
   return bundled.filter((migration) => !applied.some((row) => row.version === migration.version));
@@ -73,10 +74,15 @@ export async function requireMigrations(pool: pg.Pool): Promise<void> {
     const pending = await pendingMigrations(client);
     if (pending.length === 0) return;
     const names = pending.map((migration) => migration.name).join(', ');
-    throw new UserError(`This database is not migrated (${names}): run \`pg-observers apply\` first.`);
+    throw new UserError(`This database is not migrated (${names}): run \`pg-observers apply\` first.`, 1, {
+      code: 'PGO-NOT-APPLIED',
+    });
   } catch (error) {
     if (sqlState(error) !== '42501') throw error;
-    throw new UserError(`This role may not use the schema observers: ${describeError(error)}.`, 1, { cause: error });
+    throw new UserError(`This role may not use the schema observers: ${describeError(error)}.`, 1, {
+      cause: error,
+      code: 'PGO-RIGHTS',
+    });
   } finally {
     client.release();
   }
@@ -96,7 +102,7 @@ export async function migrate(pool: pg.Pool): Promise<readonly Migration[]> {
     throw new UserError(
       `This role may not migrate the database (${(error as Error).message}). Run \`pg-observers apply\` once as a role that owns the schema \`observers\` or may create it.`,
       1,
-      { cause: error },
+      { cause: error, code: 'PGO-RIGHTS' },
     );
   }
 }

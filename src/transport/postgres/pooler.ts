@@ -121,6 +121,7 @@ const sharedSessions = () =>
     "Between here and PostgreSQL is a pooler in transaction mode: session locks don't hold there, and notifications never arrive. " +
       'Give `direct_database:` (or PG_OBSERVERS_DIRECT_DATABASE) a URL that leads to the server itself, or to a pooler in session mode; `database:` may stay as it is.',
     2,
+    { code: 'PGO-POOLER' },
   );
 
 interface Place {
@@ -142,7 +143,9 @@ export async function requireSameDatabase(pooled: pg.Pool, direct: pg.Pool): Pro
 }
 
 const different = (how: string) =>
-  new UserError(`\`database:\` and \`direct_database:\` ${how}: they must be two ways to one database.`, 2);
+  new UserError(`\`database:\` and \`direct_database:\` ${how}: they must be two ways to one database.`, 2, {
+    code: 'PGO-TWO-DATABASES',
+  });
 
 async function placeOf(pool: pg.Pool): Promise<Place> {
   const { rows } = await pool.query<Place>(
