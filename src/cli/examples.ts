@@ -12,7 +12,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   'pg-observers apply': ['pg-observers apply', 'pg-observers apply --config rules.yaml --json'],
   'pg-observers run': ['pg-observers run', 'pg-observers run --no-apply --log-level warn --shutdown-timeout 10s'],
   'pg-observers status': ['pg-observers status --detailed', 'pg-observers status --watch 5s'],
-  'pg-observers explain': ['pg-observers explain 0199f3c2-6b1e-7d4f-9a55-0c6f1f1f8e21 --observer big-order-paid'],
+  'pg-observers events': ['pg-observers events list --since 1h', 'pg-observers events tail'],
   'pg-observers destinations': ['pg-observers destinations list', 'pg-observers destinations enable billing'],
   'pg-observers destinations list': ['pg-observers destinations list --json'],
   'pg-observers destinations show': ['pg-observers destinations show billing'],

@@ -20,8 +20,8 @@ export interface StarterOptions {
   readonly schema: string;
 }
 
-/** Where a receiver for trying things out would listen. */
-export const localReceiver = 'http://127.0.0.1:7430/';
+/** Where the receiver of the example listens. */
+export const localPort = 7430;
 
 /** What is written for a table: a source, or why there is none. */
 interface Entry {
@@ -154,8 +154,8 @@ function topicLines(unseen: boolean): string[] {
 
 function destinations(): string {
   return `destinations: # where deliveries go
-  local: # on this machine, so nothing leaves it until you name another place
-    webhook: { url: "\${WEBHOOK_URL:-${localReceiver}}" }
+  local: # on this machine, so nothing leaves it: \`pg-observers receiver --port ${localPort}\` shows what comes
+    webhook: { url: "\${WEBHOOK_URL:-http://127.0.0.1:${localPort}/}" }
   # billing:
   #   webhook:
   #     url: https://billing.example.com/hooks

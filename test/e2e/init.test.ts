@@ -41,10 +41,8 @@ test('init writes a file from the tables of the database, which validates, plans
 
   // What it says comes next works as it is written, without DATABASE_URL: the file knows where the database is.
   const next = [...end.stdout.matchAll(/^ {2}pg-observers (.*?) {2,}/gm)].map((match) => (match[1] ?? '').split(' '));
-  expect(next.map(([command]) => command)).toEqual(['validate', 'plan', 'run']);
-  for (const command of next.slice(0, 2)) {
-    expect(await runProgram(command, { cwd, env: noDatabase }), command.join(' ')).toMatchObject({ status: 0 });
-  }
+  expect(next.map(([command]) => command)).toEqual(['validate', 'receiver', 'run']);
+  expect(await runProgram(next[0] ?? [], { cwd, env: noDatabase })).toMatchObject({ status: 0 });
   const hooks = await receiver();
   await startSidecar('observers.yaml', { cwd, env: { ...noDatabase, WEBHOOK_URL: hooks.url } });
   await database.query(`insert into public.orders values (7, 'open')`);

@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { UserError } from '../../domain/errors.ts';
-import { type StarterFile, starterFile } from '../../starter/starter-file.ts';
+import { localPort, type StarterFile, starterFile } from '../../starter/starter-file.ts';
 import { surveyTables } from '../../transport/postgres/table-survey.ts';
 import { defaultConfigFile, jsonOption, withDatabase } from '../options.ts';
 
@@ -111,7 +111,10 @@ function nextSteps(file: string): (readonly [command: string, what: string])[] {
   const named = /^[\w./-]+$/.test(file) ? file : `'${file.replaceAll("'", "'\\''")}'`;
   return [
     [`pg-observers validate${isDefault ? '' : ` ${named}`} --database`, 'check the file, and its tables'],
-    [`pg-observers plan${isDefault ? '' : ` --config ${named}`}`, 'see the SQL that run applies first'],
-    [`pg-observers run${isDefault ? '' : ` --config ${named}`}`, 'observe and deliver, until Ctrl-C'],
+    [`pg-observers receiver --port ${localPort}`, 'see what is delivered, in another terminal'],
+    [
+      `pg-observers run${isDefault ? '' : ` --config ${named}`}`,
+      'install the triggers (`plan` shows the SQL), observe and deliver',
+    ],
   ];
 }
