@@ -31,6 +31,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   'pg-observers checkpoint': ['pg-observers checkpoint show'],
   'pg-observers checkpoint show': ['pg-observers checkpoint show --json'],
   'pg-observers checkpoint reset': ['pg-observers checkpoint reset --to 2h --dry-run'],
+  'pg-observers retention': ['pg-observers retention run --dry-run'],
   'pg-observers keys': ['pg-observers keys generate'],
   'pg-observers keys generate': ['pg-observers keys generate'],
   'pg-observers keys rotate': ['pg-observers keys rotate billing'],
