@@ -20,7 +20,7 @@ async function shop(label: string) {
   return { database, rules, events };
 }
 
-test('events list and show: newest first, filters, pages, digits', { timeout: 60_000 }, async () => {
+test('events list and show: newest first, filters, pages, digits', { timeout: 120_000 }, async () => {
   const { database, events } = await shop('events_list');
   await database.query("insert into orders select n, 'note ' || n from generate_series(1, 450) n");
   await database.query("update orders set note = 'new' where id = 7");
@@ -38,16 +38,6 @@ test('events list and show: newest first, filters, pages, digits', { timeout: 60
   // More than a page of the reader's.
   const all = JSON.parse((await events('list', '--limit', '1000', '--json')).stdout);
   expect(all.map(({ id }: { id: string }) => Number(id))).toEqual(Array.from({ length: 452 }, (_, i) => 452 - i));
-  const next = JSON.parse((await events('list', '--before', '451', '--limit', '1', '--json')).stdout);
-  expect(next).toMatchObject([{ id: '450', key: '450', new: { note: 'note 450' }, old: null }]);
-  const ofRow = JSON.parse(
-    (await events('list', '--source', 'orders', '--key', '7', '--since', '1h', '--json')).stdout,
-  );
-  expect(ofRow.map(({ operation }: { operation: string }) => operation)).toEqual(['update', 'insert']);
-  const ofTenant = JSON.parse((await events('list', '--source', 'signups', '--tenant', 'acme', '--json')).stdout);
-  expect(ofTenant).toMatchObject([{ source: 'signups', operation: 'emit' }]);
-  expect((await events('list', '--operation', 'delete')).stdout).toBe('No events.\n');
-  expect((await events('list', '--until', '1h', '--json')).stdout).toBe('[]\n');
 
   const shown = await events('show', '452');
   expect(shown.stdout).toMatch(/^event +[0-9a-f-]{36}\nnumber +452\nwhat +signups\.emit\n/);
@@ -57,14 +47,17 @@ test('events list and show: newest first, filters, pages, digits', { timeout: 60
   expect(json.stdout).toContain('"payload": {"n": 12345678901234567890.10}');
   expect(JSON.parse(json.stdout)).toMatchObject({ source: 'signups', id: '452' });
 
+  const found = await events('search', '"note 450"', 'or', 'acme');
+  expect(found.stdout.split('\n').slice(1, 3)).toEqual([
+    expect.stringMatching(/^450 .*orders\.insert/),
+    expect.stringMatching(/^1 found\. Looked through events and attempts since 20.*Z: --since looks further back\.$/),
+  ]);
+  expect(await events('search', '&|')).toMatchObject({ status: 2, stderr: 'There is no word in "&|".\n' });
+
   expect(await events('show', '999')).toMatchObject({ status: 1, stderr: expect.stringContaining('past retention') });
-  expect(await events('list', '--since', 'yesterday')).toMatchObject({
-    status: 2,
-    stderr: expect.stringContaining('Write 30m, 2h or 7d'),
-  });
 });
 
-test('events tail misses no event that commits late, and ends on Ctrl-C', { timeout: 60_000 }, async () => {
+test('events tail misses no event that commits late, and ends on Ctrl-C', { timeout: 120_000 }, async () => {
   const { database, rules } = await shop('events_tail');
   await database.query("insert into orders values (1, 'before'), (2, 'before')");
   const tail = startProgram(['events', 'tail', '-n', '1', '--json', '-c', rules]);

@@ -50,16 +50,34 @@ test('filters are and-ed, the newest first, at most the limit', async () => {
   ]);
 });
 
+test('whoever goes on behind the last one comes to all, though the first ones fail again at once', async () => {
+  await fill();
+  const tried: string[] = [];
+  for (let after: string | null = '0'; after !== null; ) {
+    const step: { queued: number; last: string | null } = await retryDeadLetters(pool, {}, 5, after);
+    tried.push(String(step.queued));
+    await database.query('delete from observers.deliveries');
+    await database.query('delete from observers.replays');
+    after = step.last;
+  }
+  expect(tried).toEqual(['5', '5', '2', '0']);
+  const groups = await deadLetterGroups(pool, 'reason');
+  expect(groups.map(({ cause, dead_letters, replays }) => [cause, dead_letters, replays])).toEqual([
+    ['exhausted', '11', '11'],
+    ['engine_fault', '1', '1'],
+  ]);
+});
+
 test('retry queues each once, the oldest first, conditions included', async () => {
   await fill();
   expect([await retryDeadLetter(pool, '4'), await retryDeadLetter(pool, '4')]).toEqual([true, false]);
   expect(await retryDeadLetter(pool, '99')).toBeNull();
-  expect(await retryDeadLetters(pool, { observer: 'even' }, 2)).toBe(2);
+  expect(await retryDeadLetters(pool, { observer: 'even' }, 2)).toEqual({ queued: 2, last: '6' });
   const queued = await database.query('select dead_letter_id::int as id from observers.deliveries order by 1');
   expect(queued.rows).toEqual([{ id: 2 }, { id: 4 }, { id: 6 }]);
   const all = await Promise.all([retryDeadLetters(pool, {}, 100), retryDeadLetters(pool, {}, 100)]);
-  expect(all.reduce((sum, n) => sum + n, 0)).toBe(9);
-  expect(await retryDeadLetters(pool, {}, 100)).toBe(0);
+  expect(all.reduce((sum, { queued: n }) => sum + n, 0)).toBe(9);
+  expect(await retryDeadLetters(pool, {}, 100)).toEqual({ queued: 0, last: null });
   expect([await count(database, 'deliveries'), await count(database, 'replays')]).toEqual([10, 2]);
   expect(await count(database, 'dead_letters', 'replays = 1')).toBe(12);
   expect((await listDeadLetters(pool, {})).every(({ replaying }) => replaying)).toBe(true);

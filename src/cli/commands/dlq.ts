@@ -1,8 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, Option } from 'commander';
+import type pg from 'pg';
 import pc from 'picocolors';
 import { UserError } from '../../domain/errors.ts';
 import {
   countDeadLetters,
+  type DeadLetterCause,
   type DeadLetterDetail,
   type DeadLetterFilter,
   deadLetterGroups,
@@ -12,6 +15,7 @@ import {
   retryDeadLetters,
   showDeadLetter,
 } from '../../transport/postgres/dead-letters.ts';
+import { stopSignal } from '../interruption.ts';
 import {
   type ConfigOptions,
   configOption,
@@ -24,6 +28,7 @@ import {
   readDatabaseUrl,
   withDatabase,
 } from '../options.ts';
+import { Progress } from '../progress.ts';
 import { ago, table } from '../table.ts';
 
 interface FilterOptions extends ConfigOptions {
@@ -178,28 +183,40 @@ function retryAllCommand(): Command {
         options.limit ?? Number.POSITIVE_INFINITY,
       );
       if (options.dryRun) return report(options, { matching, queued: 0 }, `${letters(matching)} would be queued.`);
-      const queued = await withDatabase(url, (pool) =>
-        inSteps(matching, options.rate, (limit) => retryDeadLetters(pool, filter, limit)),
-      );
+      const signal = stopSignal();
+      const queued = await withDatabase(url, (pool) => retryInSteps(pool, filter, matching, options.rate, signal));
       report(options, { matching, queued }, `${letters(queued)} queued again.`);
+      if (signal.aborted) throw new UserError('Interrupted: run it again for the rest, which are as they were.');
     });
 }
 
-/** Batches of at most a thousand, or of a tenth of a second's worth when there is a rate. */
-async function inSteps(
+/** Batches of at most a thousand, or of a tenth of a second's worth when there is a rate. @returns how many were queued */
+async function retryInSteps(
+  pool: pg.Pool,
+  filter: DeadLetterFilter,
   total: number,
   limit: RetryAllOptions['rate'],
-  step: (limit: number) => Promise<number>,
+  signal: AbortSignal,
 ): Promise<number> {
   const perMs = limit === undefined ? Number.POSITIVE_INFINITY : limit.count / limit.perMs;
   const size = Math.max(1, Math.min(1_000, Math.floor(perMs * 100)));
+  const progress = new Progress('dead letters');
   let queued = 0;
-  while (queued < total) {
-    const count = await step(Math.min(size, total - queued));
-    if (count === 0) break;
-    queued += count;
-    if (queued < total) await new Promise((resolve) => setTimeout(resolve, count / perMs));
+  let after: string | null = '0';
+  while (queued < total && !signal.aborted) {
+    const step: { queued: number; last: string | null } = await retryDeadLetters(
+      pool,
+      filter,
+      Math.min(size, total - queued),
+      after,
+    );
+    after = step.last;
+    if (after === null) break;
+    queued += step.queued;
+    progress.show(queued / total, queued);
+    if (queued < total) await sleep(step.queued / perMs, undefined, { signal }).catch(() => {});
   }
+  progress.end();
   return queued;
 }
 
@@ -219,8 +236,10 @@ function discardCommand(): Command {
 
 function statsCommand(): Command {
   return command('stats', 'Counts by cause, the largest first')
-    .addOption(new Option('--by <column>', 'group by one of them').choices(['observer', 'destination', 'error']))
-    .action(async (options: FilterOptions & { by?: 'observer' | 'destination' | 'error' }) => {
+    .addOption(
+      new Option('--by <column>', 'group by one of them').choices(['observer', 'destination', 'error', 'reason']),
+    )
+    .action(async (options: FilterOptions & { by?: DeadLetterCause }) => {
       const groups = await withDatabase(await readDatabaseUrl(options), (pool) => deadLetterGroups(pool, options.by));
       if (options.json) return console.log(JSON.stringify(groups, null, 2));
       if (groups.length === 0) return console.log('No dead letters.');

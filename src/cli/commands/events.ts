@@ -1,69 +1,28 @@
-import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError } from 'commander';
 import pc from 'picocolors';
 import { UserError } from '../../domain/errors.ts';
 import type { EventRecord } from '../../domain/event.ts';
 import { eventJson } from '../../domain/event-json.ts';
-import type { Config } from '../../domain/rules.ts';
-import { SourceNames } from '../../domain/source-names.ts';
 import { archivedEvents } from '../../transport/archive/archived-events.ts';
 import { type EventId, readEventHistory } from '../../transport/postgres/event-history.ts';
-import { type EventFilter, LogFollower, LookTooLong, listEvents } from '../../transport/postgres/event-log.ts';
+import { LogFollower, listEvents } from '../../transport/postgres/event-log.ts';
 import { eventHead, eventLine } from '../event-lines.ts';
 import { stopSignal } from '../interruption.ts';
-import {
-  type ConfigOptions,
-  configOption,
-  databaseOption,
-  jsonOption,
-  moment,
-  positiveInteger,
-  readConfig,
-  readDatabaseUrl,
-  sessionUrl,
-  withDatabase,
-} from '../options.ts';
+import { command, type FilterOptions, filtered, type LogOptions, openLog, readNames, tooLong } from '../log-options.ts';
+import { moment, positiveInteger, withDatabase } from '../options.ts';
 import { ago } from '../table.ts';
 import { timeline } from '../timeline.ts';
+import { searchCommand } from './events-search.ts';
 import { eventId } from './explain.ts';
-
-interface Options extends ConfigOptions {
-  readonly json?: true;
-}
-
-export interface FilterOptions extends Options {
-  readonly source?: string;
-  readonly operation?: string;
-  readonly key?: string;
-  readonly tenant?: string;
-  /** ISO 8601. */
-  readonly since?: string;
-  readonly until?: string;
-}
 
 export function eventsCommand(): Command {
   return new Command('events')
     .description('The log: what was captured')
     .addCommand(listCommand())
     .addCommand(showCommand())
-    .addCommand(tailCommand());
-}
-
-export function command(name: string, description: string): Command {
-  return new Command(name)
-    .description(description)
-    .addOption(configOption())
-    .addOption(databaseOption())
-    .addOption(jsonOption());
-}
-
-export function filtered(target: Command): Command {
-  return target
-    .option('--source <name>', 'of this source')
-    .option('--operation <operation>', 'insert, update, delete, truncate, read, notify or emit')
-    .option('--key <key>', 'of the row with this key')
-    .option('--tenant <tenant>', 'of this tenant');
+    .addCommand(tailCommand())
+    .addCommand(searchCommand());
 }
 
 function listCommand(): Command {
@@ -126,18 +85,11 @@ async function print(
   if (count === limit) console.log(pc.dim(`… perhaps more: --before ${last?.id}, or raise --limit.`));
 }
 
-export function tooLong(error: unknown): unknown {
-  if (!(error instanceof LookTooLong)) return error;
-  return new UserError('The look took too long and was ended: narrow it with --since and --until.', 1, {
-    cause: error,
-  });
-}
-
 function showCommand(): Command {
   return command('show', 'One event, whole, and what became of it')
     .argument('<event-id>', 'its uid, as receivers see it (`id` in the body), or its number in the log', eventId)
     .addHelpText('after', '\nExample:\n  pg-observers events show 4711\n\nWhy each observer fired or not: explain.')
-    .action(async (id: EventId, options: Options) => {
+    .action(async (id: EventId, options: LogOptions) => {
       const { url, named } = await openLog(options);
       const history = await withDatabase(url, (pool) => readEventHistory(pool, id));
       if (history === null) {
@@ -203,33 +155,3 @@ function eventNumber(text: string): string {
 }
 
 const count = (text: string) => (text === '0' ? 0 : positiveInteger(text));
-
-/** The log with the names of the file, where there is one: it keeps the messages of a topic under that. */
-export async function openLog(options: FilterOptions): Promise<{
-  readonly url: string;
-  readonly filter: EventFilter;
-  readonly named: (stored: EventRecord) => EventRecord;
-}> {
-  const { config, ...log } = await readNames(options);
-  return { ...log, url: config === null ? await readDatabaseUrl(options) : sessionUrl(config) };
-}
-
-async function readNames(options: FilterOptions): Promise<{
-  readonly config: Config | null;
-  readonly filter: EventFilter;
-  readonly named: (stored: EventRecord) => EventRecord;
-}> {
-  const { operation, key, tenant, since, until } = options;
-  const config = existsSync(options.config) ? await readConfig(options) : null;
-  const names = new SourceNames(config?.sources.values() ?? []);
-  return {
-    config,
-    filter: { source: storedSource(options.source, config), operation, key, tenant, since, until },
-    named: (stored) => names.inFile(stored),
-  };
-}
-
-export function storedSource(name: string | undefined, config: Config | null): string | undefined {
-  const source = name === undefined ? undefined : config?.sources.get(name);
-  return source?.kind === 'topic' ? source.topic : name;
-}

@@ -15,6 +15,7 @@ import {
 } from '../../transport/postgres/replay-runs.ts';
 import { confirm } from '../confirm.ts';
 import { stopSignal } from '../interruption.ts';
+import { storedSource } from '../log-options.ts';
 import {
   type ConfigOptions,
   configOption,
@@ -29,7 +30,6 @@ import {
 } from '../options.ts';
 import { Progress } from '../progress.ts';
 import { ago, table } from '../table.ts';
-import { storedSource } from './events.ts';
 import { requireObserver } from './explain.ts';
 
 interface Options extends ConfigOptions {

@@ -109,21 +109,30 @@ export async function retryDeadLetter(pool: pg.Pool, id: string): Promise<boolea
   }
 }
 
-/** The oldest first, at most `limit` of them. @returns how many were queued */
-export async function retryDeadLetters(pool: pg.Pool, filter: DeadLetterFilter, limit: number): Promise<number> {
-  const { rows } = await pool.query<{ queued: number }>(
-    `select count(*) filter (where queued)::int as queued from (
-       select observers.replay(d.id) as queued from (
+/**
+ * The oldest behind `after`, at most `limit` of them. Whoever goes on from `last` tries each once: one that fails again at once
+ * would otherwise be the oldest again, and the others never have their turn.
+ * @returns last: null when there are none left
+ */
+export async function retryDeadLetters(
+  pool: pg.Pool,
+  filter: DeadLetterFilter,
+  limit: number,
+  after = '0',
+): Promise<{ readonly queued: number; readonly last: string | null }> {
+  const { rows } = await pool.query<{ queued: number; last: string | null }>(
+    `select count(*) filter (where queued)::int as queued, max(id)::text as last from (
+       select d.id, observers.replay(d.id) as queued from (
          select d.id from observers.dead_letters d
-         where ${matching} and not ${replaying}
+         where ${matching} and not ${replaying} and d.id > $7::bigint
          order by d.id limit $6
          -- Locked, none of them can be gone when its turn comes; what somebody else has locked is on its way already.
          for update of d skip locked
        ) d
      ) r`,
-    [...filterValues(filter), limit],
+    [...filterValues(filter), limit, after],
   );
-  return rows[0]?.queued ?? 0;
+  return rows[0] ?? { queued: 0, last: null };
 }
 
 export async function countDeadLetters(pool: pg.Pool, filter: DeadLetterFilter): Promise<number> {
@@ -159,9 +168,13 @@ export interface DeadLetterGroup {
   readonly replays: string;
 }
 
+/** What dead letters can be grouped by. */
+export type DeadLetterCause = 'observer' | 'destination' | 'error' | 'reason';
+
 const error = "concat_ws(' ', reason, nullif(error_class, reason))";
 const causes = {
   observer: 'observer',
+  reason: 'reason',
   destination: "coalesce(destination, '–')",
   error,
   all: `concat_ws(': ', concat_ws(' → ', concat_ws('/', observer, action), destination), ${error})`,
@@ -170,7 +183,7 @@ const causes = {
 /** Grouped by cause, the largest group first. */
 export async function deadLetterGroups(
   pool: pg.Pool,
-  by: 'observer' | 'destination' | 'error' | 'all' = 'all',
+  by: DeadLetterCause | 'all' = 'all',
 ): Promise<readonly DeadLetterGroup[]> {
   const { rows } = await pool.query<DeadLetterGroup>(
     `select ${causes[by]} as cause, sum(dead_letters)::text as dead_letters, min(oldest) as oldest, max(newest) as newest,

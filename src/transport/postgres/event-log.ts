@@ -17,11 +17,12 @@ export interface EventFilter {
   readonly until?: string | undefined;
 }
 
-const matching = `
+/** Of an event `e`, $1 – $6. */
+export const matching = `
   ($1::text is null or e.source = $1) and ($2::text is null or e.operation = $2) and ($3::text is null or e.key = $3)
   and ($4::text is null or e.tenant = $4) and ($5::timestamptz is null or e.created_at >= $5) and ($6::timestamptz is null or e.created_at < $6)`;
 
-const filterValues = ({ source, operation, key, tenant, since, until }: EventFilter) => [
+export const filterValues = ({ source, operation, key, tenant, since, until }: EventFilter) => [
   source ?? null,
   operation ?? null,
   key ?? null,
