@@ -113,7 +113,7 @@ export const behaviourWords: Readonly<Record<string, BehaviourWord>> = {
     value: '<name:value>',
     help: 'a header of the answer',
     read: (text) => {
-      const [, name, value = ''] = /^([A-Za-z0-9-]+):\s*(.*)$/.exec(text) ?? [];
+      const [, name, value = ''] = /^([A-Za-z0-9-]+):[ \t]*(.*)$/.exec(text) ?? [];
       return name !== undefined && isHeaderText(value) ? { headers: { [name.toLowerCase()]: value } } : null;
     },
   },
