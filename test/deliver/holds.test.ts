@@ -210,13 +210,9 @@ test('max_age: no attempt after it, whether it passes between two or while the d
   await emitMany(database, 1, 1);
   await eventually('a dead letter', async () => (await count(database, 'dead_letters')) === 1);
   const dead = await row<{ attempts: number }>(database, 'select * from observers.dead_letters');
-  expect(dead).toMatchObject({
-    reason: 'exhausted',
-    error_class: 'http_500',
-    error_message: expect.stringMatching(
-      /answered 500 .*; not tried again: .* more than 1 s after it was queued \(`max_age`\)$/,
-    ),
-  });
+  // At the end of an attempt, or, on a busy machine, instead of one that came too late.
+  const late = /not tried again: .*(more than 1 s after it was queued|it was queued more than 1 s ago) \(`max_age`\)$/;
+  expect(dead).toMatchObject({ reason: 'exhausted', error_message: expect.stringMatching(late) });
   expect(dead?.attempts).toBe(hook.received.total);
   expect(dead?.attempts).toBeLessThan(30);
 
@@ -234,7 +230,10 @@ test('max_age: no attempt after it, whether it passes between two or while the d
   await eventually('two more', async () => (await count(database, 'dead_letters', "reason = 'exhausted'")) === 3);
   expect(hook.received.total).toBe(before + 1);
   expect(
-    await row(database, 'select attempts, error_message from observers.dead_letters where http_status is null'),
+    await row(
+      database,
+      'select attempts, error_message from observers.dead_letters where http_status is null order by id desc',
+    ),
   ).toEqual({
     attempts: 1,
     error_message: 'not tried again: it was queued more than 1 s ago (`max_age`)',
