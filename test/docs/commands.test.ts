@@ -64,7 +64,9 @@ async function startSession(page: string): Promise<Session> {
   await mkdir(bin);
   await writeFile(join(bin, 'pg-observers'), `#!/bin/sh\nexec "${process.execPath}" "${program}" "$@"\n`);
   await chmod(join(bin, 'pg-observers'), 0o755);
-  await writeFile(join(directory, 'observers.yaml'), completed(defaultRules));
+  // A page that begins with `init` makes its own.
+  if (!snippetsOf(page).some(({ text }) => /^pg-observers init/m.test(text)))
+    await writeFile(join(directory, 'observers.yaml'), completed(defaultRules));
   const env = {
     ...variables,
     DATABASE_URL: database.url,
