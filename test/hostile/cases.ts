@@ -421,7 +421,7 @@ export const chapters: readonly Chapter[] = [
       {
         name: 'unrenderable',
         title: 'A template that fails on this event',
-        path: '/status/200',
+        path: '/status/200/unrenderable',
         body: { total: '${{ payload.n - "text" }}' },
         attempts: ['template'],
         end: 'engine_fault',

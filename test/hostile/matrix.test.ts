@@ -123,9 +123,14 @@ describe('and when all is over', () => {
       expect([hostile.name, await factsOf(hostile)]).toEqual([hostile.name, wanted(hostile)]);
     const paths = new Set(site.receiver.received.entries.map(({ path }) => path));
     expect([...paths].filter((path) => !cases.some((one) => one.path === path))).toEqual([]);
-    const inPlay = cases.filter(({ path, end }) => path !== undefined && end !== 'engine_fault');
-    const sent = inPlay.reduce((sum, { attempts }) => sum + attempts.length, 0);
-    expect(site.receiver.received.total).toBe(sent);
+    for (const { name, path, attempts, end } of cases) {
+      if (path === undefined) continue;
+      const arrived = site.receiver.received.entries.filter((entry) => entry.path === path).length;
+      const sent = end === 'engine_fault' ? 0 : attempts.length;
+      // On a busy machine a short deadline may be over before the request is out.
+      const least = attempts.includes('timeout') ? 0 : sent;
+      expect([name, arrived >= least && arrived <= sent]).toEqual([name, true]);
+    }
   });
 
   test('a body without end is not read to its end, and no more of any is kept than 2 KiB of valid UTF-8', async () => {
