@@ -52,7 +52,10 @@ test('events list and show: newest first, filters, pages, digits', { timeout: 12
     expect.stringMatching(/^450 .*orders\.insert/),
     expect.stringMatching(/^1 found\. Looked through events and attempts since 20.*Z: --since looks further back\.$/),
   ]);
-  expect(await events('search', '&|')).toMatchObject({ status: 2, stderr: 'There is no word in "&|".\n' });
+  expect(await events('search', '&|')).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining('There is no word in "&|".'),
+  });
 
   expect(await events('show', '999')).toMatchObject({ status: 1, stderr: expect.stringContaining('past retention') });
 });

@@ -2,6 +2,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { createPool } from '../../src/transport/postgres/connection.ts';
 import { LookTooLong } from '../../src/transport/postgres/event-log.ts';
 import { type Search, searchEvents, wordsOf } from '../../src/transport/postgres/event-search.ts';
+import { createSearchIndex, dropSearchIndex } from '../../src/transport/postgres/search-index.ts';
 import { migrated } from '../deliver/fixture.ts';
 
 async function filled(label: string) {
@@ -72,4 +73,34 @@ test('an event with more words than a search can hold fails nobody', async () =>
     `select observers.event_words(null, jsonb_build_object('n', (select string_agg(md5(n::text), ' ') from generate_series(1, 60000) n)), null, 'k')::text as words`,
   );
   expect(rows[0]?.words).toBe('');
+});
+
+test('the index is built, is used, comes with days to come, and can be taken away', async () => {
+  const { database, pool, search } = await filled('search_index');
+  const writer = await database.pool().connect();
+  // What was left by an earlier one that was killed.
+  await database.query('create index events_default_words_idx on observers.events_default (id)');
+  const built: string[] = [];
+  await createSearchIndex(pool, (table) => built.push(table));
+  expect(built).toContain('events_default');
+  expect(built.some((table) => table.startsWith('attempts_2'))).toBe(true);
+  await createSearchIndex(pool, (table) => built.push(`again ${table}`));
+  expect(built.filter((table) => table.startsWith('again'))).toEqual([]);
+  await database.query('select observers.ensure_partitions(6)');
+  const { rows } = await database.query(
+    `select count(*) filter (where not x.indisvalid)::int as invalid, (select count(*)::int from pg_inherits where inhparent = 'observers.events'::regclass) as days,
+            count(*)::int as indexes
+     from pg_inherits i join pg_index x on x.indexrelid = i.inhrelid where i.inhparent = 'observers.events_words_idx'::regclass`,
+  );
+  expect(rows).toEqual([{ invalid: 0, days: 8, indexes: 8 }]);
+  expect(await search('acme refund')).toEqual(['k-2', 'k-1']);
+  await writer.query('set enable_seqscan = off; set enable_indexscan = off');
+  const { rows: plan } = await writer.query<{ 'QUERY PLAN': string }>(
+    "explain select id from observers.events where observers.event_words(old, new, payload, key) @@ websearch_to_tsquery('simple', 'acme')",
+  );
+  expect(plan.map((row) => row['QUERY PLAN']).join('\n')).toMatch(/Bitmap Index Scan on .*words/);
+  writer.release();
+  await dropSearchIndex(pool);
+  const { rows: left } = await database.query("select from pg_class where relname like '%words_idx'");
+  expect(left).toEqual([]);
 });

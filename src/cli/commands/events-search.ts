@@ -1,8 +1,9 @@
-import type { Command } from 'commander';
+import { Command } from 'commander';
 import pc from 'picocolors';
 import { UserError } from '../../domain/errors.ts';
 import { eventJson } from '../../domain/event-json.ts';
 import { type Found, searchEvents, wordsOf } from '../../transport/postgres/event-search.ts';
+import { createSearchIndex, dropSearchIndex } from '../../transport/postgres/search-index.ts';
 import { eventHead, eventLine } from '../event-lines.ts';
 import { command, type FilterOptions, filtered, openLog, tooLong } from '../log-options.ts';
 import { duration, moment, positiveInteger, withDatabase } from '../options.ts';
@@ -33,6 +34,25 @@ Whole words, in any case; of images, payloads and keys, and of the errors and
 answers of attempts.`,
     )
     .action(search);
+}
+
+/** Off unless somebody wants it: it costs writers something. */
+export function indexCommand(): Command {
+  const create = command('create', 'Builds it beside writers; goes on where it was interrupted').action(
+    async (options: FilterOptions) => {
+      const { url } = await openLog(options);
+      await withDatabase(url, (pool) =>
+        createSearchIndex(pool, (table) => console.error(`building: observers.${table}`)),
+      );
+      console.log(options.json ? JSON.stringify({ index: 'created' }) : 'The index is there, also for days to come.');
+    },
+  );
+  const drop = command('drop', 'Takes it away').action(async (options: FilterOptions) => {
+    const { url } = await openLog(options);
+    await withDatabase(url, dropSearchIndex);
+    console.log(options.json ? JSON.stringify({ index: 'dropped' }) : 'There is no index any more.');
+  });
+  return new Command('index').description('An index for search: optional').addCommand(create).addCommand(drop);
 }
 
 async function search(words: readonly string[], options: Options): Promise<void> {

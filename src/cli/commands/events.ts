@@ -13,7 +13,7 @@ import { command, type FilterOptions, filtered, type LogOptions, openLog, readNa
 import { moment, positiveInteger, withDatabase } from '../options.ts';
 import { ago } from '../table.ts';
 import { timeline } from '../timeline.ts';
-import { searchCommand } from './events-search.ts';
+import { indexCommand, searchCommand } from './events-search.ts';
 import { eventId } from './explain.ts';
 
 export function eventsCommand(): Command {
@@ -22,7 +22,8 @@ export function eventsCommand(): Command {
     .addCommand(listCommand())
     .addCommand(showCommand())
     .addCommand(tailCommand())
-    .addCommand(searchCommand());
+    .addCommand(searchCommand())
+    .addCommand(indexCommand());
 }
 
 function listCommand(): Command {
