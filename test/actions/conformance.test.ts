@@ -1,4 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: ${{ }} is the format's own syntax here
+import { afterAll } from 'vitest';
 import { email } from '../../src/actions/email/email.ts';
 import { log } from '../../src/actions/log/log.ts';
 import { module } from '../../src/actions/module/module.ts';
@@ -14,7 +15,7 @@ import { startSmtpReceiver } from '../../src/receivers/smtp-receiver.ts';
 import { SocketSet } from '../../src/receivers/socket-set.ts';
 import { startWebhookReceiver } from '../../src/receivers/webhook-receiver.ts';
 import { eventually } from '../deliver/fixture.ts';
-import { createDatabase } from '../support/database.ts';
+import { createDatabase, onServer } from '../support/database.ts';
 import { type Behaviour, type ConformanceFixture, describeConformance } from './conformance.ts';
 import {
   actionBase,
@@ -248,14 +249,21 @@ const statements: Record<Behaviour, string> = {
   'refuse-for-good': "raise exception 'never sq1-p4ss' using errcode = 'check_violation', detail = 'sq1-p4ss'",
   hang: 'perform pg_sleep(30)',
 };
+const sqlRole = `conformance_${process.pid}`;
 const sqlAt = (host: string, name = 'audit'): SqlDestination => ({
   ...common,
   outcomes: builtInOutcomes('sql'),
   kind: 'sql',
   name: 'audit',
-  database: `postgres://postgres:sq1-p4ss@${host}/${name}`,
+  database: `postgres://${sqlRole}:sq1-p4ss@${host}/${name}`,
   role: null,
 });
+afterAll(() => onServer(`drop role if exists ${sqlRole}`));
+
+function alreadyThere(error: { code?: string }): void {
+  if (error.code !== '42710') throw error;
+}
+
 const sqlAction = (statement: string): SqlAction => ({
   ...actionBase,
   outcomes: builtInOutcomes('sql'),
@@ -276,6 +284,8 @@ describeConformance('sql in another database', {
     const database = await createDatabase(`sql_${behaviour.replaceAll('-', '_')}`);
     await database.query(`create table taken (id text); create function receive(id text) returns void
       language plpgsql as $$ begin ${statements[behaviour]}; end $$`);
+    // The server of the tests may ask for passwords.
+    await database.query(`create role ${sqlRole} superuser login password 'sq1-p4ss'`).catch(alreadyThere);
     const ids = async () => (await database.query<{ id: string }>('select id from taken')).rows.map(({ id }) => id);
     const server = new URL(database.url);
     const gate = await startGate({ host: server.hostname, port: Number(server.port) });

@@ -66,7 +66,8 @@ test('an instance that lost its claim leaves nothing behind', async () => {
     $$ update observers.deliveries set lease = lease + 1 returning 1 $$`);
   // In a session of its own, so that it commits before the statement does.
   await database.query('create extension if not exists dblink');
-  const steal = `insert into audit (order_id) select 7 from dblink('dbname=${database.name} port=' || current_setting('port') || ' host=127.0.0.1 user=postgres', 'select steal()') as t(one int)`;
+  const { username, password } = new URL(database.url);
+  const steal = `insert into audit (order_id) select 7 from dblink('dbname=${database.name} port=' || current_setting('port') || ' host=127.0.0.1 user=${username} password=${password || 'none'}', 'select steal()') as t(one int)`;
   const { heard } = await run(observing(database.url, [{ sql: 'audit', statement: steal }]));
   await emit(database, { id: 1 });
   await heard('delivery.fenced');

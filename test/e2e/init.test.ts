@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { createDatabase } from '../support/database.ts';
 import { runProgram } from '../support/processes.ts';
-import { keyOf, receiver } from './shop.ts';
+import { createRole, keyOf, receiver } from './shop.ts';
 import { scratchFolder, startSidecar } from './support.ts';
 
 const noDatabase = { DATABASE_URL: undefined, PG_OBSERVERS_DIRECT_DATABASE: undefined };
@@ -24,7 +24,9 @@ test('init writes a file from the tables of the database, which validates, plans
   const database = await createDatabase('init');
   await database.query(tables);
   const cwd = await scratchFolder();
-  const env = { ...noDatabase, DATABASE_URL: database.url.replace('postgres@', 'postgres:s3cret-word@') };
+  const { url } = await createRole(database, 'superuser', 's3cret-word');
+  const env = { ...noDatabase, DATABASE_URL: url };
+  const later = { ...noDatabase, PGPASSWORD: 's3cret-word' };
   const end = await runProgram(['init'], { cwd, env });
   expect(end).toMatchObject({ status: 0, stderr: '' });
   expect(end.stdout).toMatch(/^Wrote observers\.yaml: 5 sources, 1 observer, 1 destination\.\n/);
@@ -39,12 +41,12 @@ test('init writes a file from the tables of the database, which validates, plans
   ]);
   expect(text).toContain('    columns: [id, email]\n');
 
-  // What it says comes next works as it is written, without DATABASE_URL: the file knows where the database is.
+  // What it says comes next works as it is written, without DATABASE_URL: the file knows where the database is, save the password.
   const next = [...end.stdout.matchAll(/^ {2}pg-observers (.*?) {2,}/gm)].map((match) => (match[1] ?? '').split(' '));
   expect(next.map(([command]) => command)).toEqual(['validate', 'receiver', 'run']);
-  expect(await runProgram(next[0] ?? [], { cwd, env: noDatabase })).toMatchObject({ status: 0 });
+  expect(await runProgram(next[0] ?? [], { cwd, env: later })).toMatchObject({ status: 0 });
   const hooks = await receiver();
-  await startSidecar('observers.yaml', { cwd, env: { ...noDatabase, WEBHOOK_URL: hooks.url } });
+  await startSidecar('observers.yaml', { cwd, env: { ...later, WEBHOOK_URL: hooks.url } });
   await database.query(`insert into public.orders values (7, 'open')`);
   expect((await hooks.received.waitFor(1, 20_000)).map(keyOf)).toEqual(['7']);
 });

@@ -32,7 +32,7 @@ test('the packed tarball holds what it needs and nothing else, and its binary ru
   ];
   expect(files).toEqual(expect.arrayContaining(needed));
   const allowed =
-    /^(deploy|dist|docs|examples|migrations|schema)\/|^([A-Z]+\.md|LICENSE|package\.json|observers\.example\.yaml)$/;
+    /^(deploy|dist|docs|examples|migrations|schema)\/|^([A-Z]+\.md|LICENSE|package\.json|observers\.example(\.test)?\.yaml)$/;
   expect(files.filter((file) => !allowed.test(file) || /\.test\.[jt]s|\.ts\.map$/.test(file))).toEqual([]);
 
   // Installed as npm would, with the dependencies of this checkout: no network.

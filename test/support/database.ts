@@ -76,7 +76,8 @@ export function urlOf(database: string): string {
   return url.href;
 }
 
-async function onServer(sql: string): Promise<void> {
+/** One statement as superuser, in no database of a test: for roles, which belong to the whole server. */
+export async function onServer(sql: string): Promise<void> {
   const client = new pg.Client(inject('postgresUrl'));
   await client.connect();
   try {
