@@ -23,7 +23,7 @@ interface Patch {
 
 const session = 'transport/postgres/routing-session.js';
 const routingSql = 'transport/postgres/routing-sql.js';
-const queue = 'transport/postgres/delivery-queue.js';
+const claims = 'transport/postgres/claim-sql.js';
 const settlement = 'transport/postgres/settlement.js';
 
 export const checkpointFirst: Mutation = {
@@ -32,15 +32,15 @@ export const checkpointFirst: Mutation = {
   patches: [
     {
       file: session,
-      find: /const \{ rows \} = await this\.#query\('commit', commitQuery, \[\s*this\.#checkpoint\.version,/,
+      find: /const \{ rows \} = await this\.#query\(name, text, \[\s*this\.#checkpoint\.version,/,
       replace: `await this.#query('early', \`update observers.checkpoints
           set snapshot = $2::pg_snapshot, target = $3::pg_snapshot, after_id = $4::bigint, version = version + 1
           where consumer = 'router' and version = $1::bigint\`,
-          [this.#checkpoint.version, next.checkpoint.snapshot, next.checkpoint.target, next.checkpoint.afterId]);
+          [this.#checkpoint.version, next.snapshot, next.target, next.afterId]);
         await new Promise((resolve) => setTimeout(resolve, 20));
-        const early = next.checkpoint.version;
-        next.checkpoint.version = String(BigInt(early) + 1n);
-        const { rows } = await this.#query('commit', commitQuery, [
+        const early = next.version;
+        next.version = String(BigInt(early) + 1n);
+        const { rows } = await this.#query(name, text, [
             early,`,
     },
   ],
@@ -83,7 +83,20 @@ export const noFence: Mutation = {
 export const claimWithoutLock: Mutation = {
   name: 'claim-without-lock',
   bug: 'two instances may claim one delivery: the claim neither locks nor skips what is locked',
-  patches: [{ file: queue, find: /limit w\.slots\s+for update skip locked/, replace: 'limit w.slots' }],
+  // One for each way in which the statements of claims look for what is due.
+  patches: [
+    { file: claims, find: /limit w\.slots\s+for update skip locked/, replace: 'limit w.slots' },
+    {
+      file: claims,
+      find: /(?<=and d\.tenant = t\.tenant and [^\n]*\s+order by d\.due_at, d\.id limit t\.share)\s+for update skip locked/,
+      replace: '',
+    },
+    {
+      file: claims,
+      find: /(?<=where t\.tenant is null and [^\n]*\s+order by d\.due_at, d\.id limit t\.share)\s+for update skip locked/,
+      replace: '',
+    },
+  ],
 };
 
 /**
