@@ -6,22 +6,36 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 /** Shorter ones would blot out half of every line, and are no secrets. */
 const shortestSecret = 6;
 
-/** JSON lines. @param secrets values that never appear, wherever they might have slipped in */
+/** Values that never appear in a line, wherever they might have slipped in. Those of former rules stay hidden. */
+export class HiddenSecrets {
+  readonly #written = new Set<string>();
+
+  add(secrets: readonly string[]): void {
+    for (const secret of secrets) {
+      if (secret.length >= shortestSecret) this.#written.add(JSON.stringify(secret).slice(1, -1));
+    }
+  }
+
+  hide(line: string): string {
+    let hidden = line;
+    for (const secret of this.#written) hidden = hidden.replaceAll(secret, '[secret]');
+    return hidden;
+  }
+}
+
+/** JSON lines, without the secrets. */
 export function createLogger(
   level: LogLevel,
-  secrets: readonly string[] = [],
+  secrets: HiddenSecrets = new HiddenSecrets(),
   stream: DestinationStream = pino.destination({ dest: 1, sync: true }),
 ): Logger {
-  const hidden = secrets
-    .filter((secret) => secret.length >= shortestSecret)
-    .map((secret) => JSON.stringify(secret).slice(1, -1));
   return pino(
     {
       level,
       base: { pid: process.pid },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
-      hooks: { streamWrite: (line) => hidden.reduce((text, secret) => text.replaceAll(secret, '[secret]'), line) },
+      hooks: { streamWrite: (line) => secrets.hide(line) },
     },
     stream,
   );

@@ -30,7 +30,7 @@ test('a log action writes a line of its own, without secrets, and needs nothing 
     { TOKEN: 's3cret-t0ken' },
   );
   const { engine, told } = await run(config);
-  engine.subscribe(logTelemetry(createLogger('debug', [], { write: (line) => void lines.push(line) })));
+  engine.subscribe(logTelemetry(createLogger('debug', undefined, { write: (line) => void lines.push(line) })));
   const note = 'two\nlines "quoted" ${{ payload.id }} s3cret-t0ken';
   const uid = await emit(database, { id: 7, total: 1.5, big: 9007199254740993n.toString(), note });
   await drained(database, 2);

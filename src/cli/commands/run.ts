@@ -4,7 +4,7 @@ import { UserError } from '../../domain/errors.ts';
 import type { Config } from '../../domain/rules.ts';
 import type { Engine } from '../../engine.ts';
 import type { HttpServer } from '../../http/server.ts';
-import type { createLogger, LogLevel } from '../../telemetry/log.ts';
+import type { createLogger, HiddenSecrets, LogLevel } from '../../telemetry/log.ts';
 import type { Tracing } from '../../telemetry/traces.ts';
 import { programVersion, redactUrl } from '../../transport/postgres/connection.ts';
 import { type ConfigOptions, configOption, databaseOption, duration, readConfig } from '../options.ts';
@@ -49,14 +49,16 @@ async function run(options: Options): Promise<void> {
   const config = await readConfig(options);
   // Loaded here: the clients of all kinds of destinations would slow down every other command and `--help`.
   const { createEngine } = await import('../../engine.ts');
-  const { createLogger, logTelemetry } = await import('../../telemetry/log.ts');
-  const logger = createLogger(options.logLevel, config.secrets);
+  const { createLogger, HiddenSecrets, logTelemetry } = await import('../../telemetry/log.ts');
+  const secrets = new HiddenSecrets();
+  secrets.add(config.secrets);
+  const logger = createLogger(options.logLevel, secrets);
   const engine = createEngine(config, { apply: options.apply, telemetry: logTelemetry(logger) });
   engine.subscribe((event) => {
     if (event.type === 'engine.started') for (const line of whatItObserves(config)) logger.info(line);
   });
   const stopped = stopOnSignals(engine, options.shutdownTimeout);
-  reloadOnHangUp(engine, options, logger);
+  reloadOnHangUp(engine, options, logger, secrets);
   logger.info({ database: redactUrl(config.database), rules_version: config.version }, 'starting');
   const traces = await startTraces(engine, config, logger);
   if (hasModules(config)) outliveModules(logger);
@@ -92,10 +94,12 @@ function stopOnSignals(engine: Engine, timeoutMs: number): Promise<void> {
   });
 }
 
-function reloadOnHangUp(engine: Engine, options: Options, logger: Logger): void {
+function reloadOnHangUp(engine: Engine, options: Options, logger: Logger, secrets: HiddenSecrets): void {
   process.on('SIGHUP', async () => {
     try {
       const config = await readConfig(options);
+      // Before they are in use: also when the new rules are refused further on.
+      secrets.add(config.secrets);
       const { settings } = engine.config;
       await engine.reload(config);
       if (hasModules(config) && process.listenerCount('unhandledRejection') === 0) outliveModules(logger);
