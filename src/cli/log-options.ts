@@ -1,21 +1,13 @@
 /** What the commands that look at the log have in common. */
 
 import { existsSync } from 'node:fs';
-import { Command } from 'commander';
+import type { Command } from 'commander';
 import { UserError } from '../domain/errors.ts';
-import type { EventRecord } from '../domain/event.ts';
+import type { EventFilter, EventRecord } from '../domain/event.ts';
 import type { Config } from '../domain/rules.ts';
 import { SourceNames } from '../domain/source-names.ts';
-import { type EventFilter, LookTooLong } from '../transport/postgres/event-log.ts';
-import {
-  type ConfigOptions,
-  configOption,
-  databaseOption,
-  jsonOption,
-  readConfig,
-  readDatabaseUrl,
-  sessionUrl,
-} from './options.ts';
+import { LookTooLong } from '../transport/postgres/event-log.ts';
+import { type ConfigOptions, readConfig, readDatabaseUrl, sessionUrl } from './options.ts';
 
 export interface LogOptions extends ConfigOptions {
   readonly json?: true;
@@ -29,14 +21,6 @@ export interface FilterOptions extends LogOptions {
   /** ISO 8601. */
   readonly since?: string;
   readonly until?: string;
-}
-
-export function command(name: string, description: string): Command {
-  return new Command(name)
-    .description(description)
-    .addOption(configOption())
-    .addOption(databaseOption())
-    .addOption(jsonOption());
 }
 
 export function filtered(target: Command): Command {

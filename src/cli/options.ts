@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { InvalidArgumentError, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import type pg from 'pg';
 import type { LoadOptions } from '../config/index.ts';
 import { parseDuration, parseRate } from '../config/units.ts';
@@ -22,6 +22,15 @@ export const configOption = () =>
 export const databaseOption = () => new Option('-d, --database <url>', 'another database than the one the file names');
 
 export const jsonOption = () => new Option('--json', 'print JSON, for programs');
+
+/** With the options of every command that reads the file and the database. */
+export function command(name: string, description: string): Command {
+  return new Command(name)
+    .description(description)
+    .addOption(configOption())
+    .addOption(databaseOption())
+    .addOption(jsonOption());
+}
 
 export interface ConfigOptions {
   readonly config: string;

@@ -34,3 +34,15 @@ export interface EventRecord {
   /** ISO 8601, UTC, microseconds. */
   readonly at: string;
 }
+
+/** Conditions are and-ed; a missing one excludes nothing. */
+export interface EventFilter {
+  readonly source?: string | undefined;
+  readonly operation?: string | undefined;
+  readonly key?: string | undefined;
+  readonly tenant?: string | undefined;
+  /** ISO 8601: captured then or later. */
+  readonly since?: string | undefined;
+  /** ISO 8601: captured before. */
+  readonly until?: string | undefined;
+}

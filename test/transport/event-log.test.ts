@@ -1,6 +1,7 @@
 import { expect, onTestFinished, test } from 'vitest';
+import type { EventFilter } from '../../src/domain/event.ts';
 import { createPool } from '../../src/transport/postgres/connection.ts';
-import { type EventFilter, LogFollower, LookTooLong, listEvents } from '../../src/transport/postgres/event-log.ts';
+import { LogFollower, LookTooLong, listEvents } from '../../src/transport/postgres/event-log.ts';
 import { migrated } from '../deliver/fixture.ts';
 
 async function filled(label: string) {

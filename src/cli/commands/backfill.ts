@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Command } from 'commander';
+import type { Command } from 'commander';
 import type pg from 'pg';
 import pc from 'picocolors';
 import { UserError } from '../../domain/errors.ts';
@@ -15,9 +15,7 @@ import {
 import { stopSignal } from '../interruption.ts';
 import {
   type ConfigOptions,
-  configOption,
-  databaseOption,
-  jsonOption,
+  command,
   positiveInteger,
   rate,
   readConfig,
@@ -39,18 +37,14 @@ interface Options extends ConfigOptions {
 }
 
 export function backfillCommand(): Command {
-  return new Command('backfill')
-    .description('Existing rows of a table source as `read` events')
+  return command('backfill', 'Existing rows of a table source as `read` events')
     .argument('[source]', 'its name in the file')
-    .addOption(configOption())
-    .addOption(databaseOption())
     .option('--where <sql>', 'only these rows: SQL over the columns')
     .option('--chunk <rows>', 'rows of one transaction', positiveInteger, 1_000)
     .option('--rate <rate>', 'at most so many rows: 500/s', rate)
     .option('--resume', 'go on with the one that was interrupted')
     .option('--restart', 'begin anew, though one was interrupted')
     .option('--list', 'the last one of each source')
-    .addOption(jsonOption())
     .addHelpText(
       'after',
       `

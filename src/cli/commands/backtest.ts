@@ -1,6 +1,5 @@
-import { Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import type pg from 'pg';
-import { parseDuration } from '../../config/units.ts';
 import type { Config, Observer } from '../../domain/rules.ts';
 import {
   type PastRange,
@@ -11,34 +10,26 @@ import {
   readSpan,
 } from '../../transport/postgres/past-events.ts';
 import type { Backtested } from '../backtest-report.ts';
-import {
-  type ConfigOptions,
-  configOption,
-  databaseOption,
-  jsonOption,
-  readConfig,
-  sessionUrl,
-  withDatabase,
-} from '../options.ts';
+import { type ConfigOptions, command, moment, readConfig, sessionUrl, withDatabase } from '../options.ts';
 import { Progress } from '../progress.ts';
 import { requireObserver } from './explain.ts';
 
 interface Options extends ConfigOptions {
-  readonly since: number;
-  readonly until?: number;
+  /** ISO 8601. */
+  readonly since: string;
+  readonly until?: string;
   readonly observer?: string;
   readonly json?: true;
 }
 
 export function backtestCommand(): Command {
-  return new Command('backtest')
-    .description('Holds the rules of the file against past events: who would fire, who did. Sends and writes nothing')
-    .addOption(configOption())
-    .addOption(databaseOption())
+  return command(
+    'backtest',
+    'Holds the rules of the file against past events: who would fire, who did. Sends and writes nothing',
+  )
     .requiredOption('--since <time>', 'from 7d, 12h, … ago, or from a time such as 2026-11-20T12:00:00Z', moment)
     .option('--until <time>', 'up to then; default: now', moment)
     .option('--observer <name>', 'only this one')
-    .addOption(jsonOption())
     .addHelpText('after', '\nExample:\n  pg-observers backtest --since 7d --observer big-order-paid')
     .action(async (options: Options) => {
       const config = await readConfig(options);
@@ -50,21 +41,12 @@ export function backtestCommand(): Command {
     });
 }
 
-/** Unix milliseconds of a duration ago, or of a time. */
-function moment(text: string): number {
-  const ago = parseDuration(text);
-  if (ago !== null) return Date.now() - ago;
-  const time = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN;
-  if (Number.isNaN(time))
-    throw new InvalidArgumentError('Write 30m, 12h or 7d, or a time such as 2026-11-20T12:00:00Z.');
-  return time;
-}
-
 async function backtest(
   pool: pg.Pool,
   config: Config,
-  { since, until = Date.now(), observer }: Options,
+  { since: from, until: to, observer }: Options,
 ): Promise<Backtested> {
+  const [since, until] = [Date.parse(from), to === undefined ? Date.now() : Date.parse(to)];
   const [{ Backtest }, { FiredSet }, { RuleIndex }] = await Promise.all([
     import('../../rehearsal/backtest.ts'),
     import('../../rehearsal/fired-set.ts'),

@@ -15,14 +15,7 @@ import {
   targetByUid,
 } from '../../transport/postgres/checkpoint-reset.ts';
 import { confirm } from '../confirm.ts';
-import {
-  type ConfigOptions,
-  configOption,
-  databaseOption,
-  jsonOption,
-  readDatabaseUrl,
-  withDatabase,
-} from '../options.ts';
+import { type ConfigOptions, command, readDatabaseUrl, withDatabase } from '../options.ts';
 import { ago, span, table } from '../table.ts';
 
 type To =
@@ -47,14 +40,6 @@ export function checkpointCommand(): Command {
     .description('How far the log is routed, and how to set that anew')
     .addCommand(showCommand())
     .addCommand(resetCommand());
-}
-
-function command(name: string, description: string): Command {
-  return new Command(name)
-    .description(description)
-    .addOption(configOption())
-    .addOption(databaseOption())
-    .addOption(jsonOption());
 }
 
 function showCommand(): Command {

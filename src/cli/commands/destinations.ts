@@ -26,15 +26,7 @@ import {
   reportOf,
   retryInWords,
 } from '../destination-report.ts';
-import {
-  type ConfigOptions,
-  configOption,
-  databaseOption,
-  jsonOption,
-  readConfig,
-  readDatabaseUrl,
-  withDatabase,
-} from '../options.ts';
+import { type ConfigOptions, command, readConfig, readDatabaseUrl, withDatabase } from '../options.ts';
 import { ago, span, table } from '../table.ts';
 
 interface Options extends ConfigOptions {
@@ -49,15 +41,6 @@ export function destinationsCommand(): Command {
     .addCommand(showCommand())
     .addCommand(disableCommand())
     .addCommand(enableCommand());
-}
-
-function command(name: string, description: string): Command {
-  return new Command(name)
-    .description(description)
-    .addOption(configOption())
-    .addOption(databaseOption())
-    .addOption(jsonOption())
-    .exitOverride();
 }
 
 /** Without a file there is still what the database knows. */

@@ -18,11 +18,9 @@ import {
 import { stopSignal } from '../interruption.ts';
 import {
   type ConfigOptions,
-  configOption,
-  databaseOption,
+  command,
   duration,
   identifier,
-  jsonOption,
   positiveInteger,
   rate,
   readDatabaseUrl,
@@ -50,16 +48,6 @@ export function dlqCommand(): Command {
     .addCommand(retryAllCommand())
     .addCommand(discardCommand())
     .addCommand(statsCommand());
-}
-
-/** What every dlq command has. */
-function command(name: string, description: string): Command {
-  return new Command(name)
-    .description(description)
-    .addOption(configOption())
-    .addOption(databaseOption())
-    .addOption(jsonOption())
-    .exitOverride();
 }
 
 function filtered(target: Command): Command {

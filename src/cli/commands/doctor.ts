@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { Command } from 'commander';
+import type { Command } from 'commander';
 import pc from 'picocolors';
 import { didYouMean } from '../../config/suggestions.ts';
 import type { Finding, Verdict } from '../../doctor/finding.ts';
@@ -7,15 +7,7 @@ import { ConfigError, formatProblem, UserError } from '../../domain/errors.ts';
 import type { Config, Destination } from '../../domain/rules.ts';
 import { redactUrl } from '../../transport/postgres/connection.ts';
 import { confirm } from '../confirm.ts';
-import {
-  type ConfigOptions,
-  configOption,
-  databaseOption,
-  jsonOption,
-  readConfig,
-  sessionUrl,
-  withDatabase,
-} from '../options.ts';
+import { type ConfigOptions, command, readConfig, sessionUrl, withDatabase } from '../options.ts';
 
 interface Options extends ConfigOptions {
   readonly json?: true;
@@ -27,11 +19,7 @@ interface Options extends ConfigOptions {
 }
 
 export function doctorCommand(): Command {
-  return new Command('doctor')
-    .description('Checks file, database, installation and destinations, and says what to do')
-    .addOption(configOption())
-    .addOption(databaseOption())
-    .addOption(jsonOption())
+  return command('doctor', 'Checks file, database, installation and destinations, and says what to do')
     .option('--destination <name...>', 'check these destinations and nothing else')
     .option('--send-test', 'also send each destination a delivery that says that it is a test')
     .option('--to <address>', 'where a test by mail goes; default: to the sender')

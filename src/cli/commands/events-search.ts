@@ -5,8 +5,8 @@ import { eventJson } from '../../domain/event-json.ts';
 import { type Found, searchEvents, wordsOf } from '../../transport/postgres/event-search.ts';
 import { createSearchIndex, dropSearchIndex } from '../../transport/postgres/search-index.ts';
 import { eventHead, eventLine } from '../event-lines.ts';
-import { command, type FilterOptions, filtered, openLog, tooLong } from '../log-options.ts';
-import { duration, moment, positiveInteger, withDatabase } from '../options.ts';
+import { type FilterOptions, filtered, openLog, tooLong } from '../log-options.ts';
+import { command, duration, moment, positiveInteger, withDatabase } from '../options.ts';
 
 interface Options extends FilterOptions {
   readonly limit: number;

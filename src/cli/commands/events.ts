@@ -9,8 +9,8 @@ import { type EventId, readEventHistory } from '../../transport/postgres/event-h
 import { LogFollower, listEvents } from '../../transport/postgres/event-log.ts';
 import { eventHead, eventLine } from '../event-lines.ts';
 import { stopSignal } from '../interruption.ts';
-import { command, type FilterOptions, filtered, type LogOptions, openLog, readNames, tooLong } from '../log-options.ts';
-import { moment, positiveInteger, withDatabase } from '../options.ts';
+import { type FilterOptions, filtered, type LogOptions, openLog, readNames, tooLong } from '../log-options.ts';
+import { command, moment, positiveInteger, withDatabase } from '../options.ts';
 import { ago } from '../table.ts';
 import { timeline } from '../timeline.ts';
 import { indexCommand, searchCommand } from './events-search.ts';

@@ -1,16 +1,8 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { UserError } from '../../domain/errors.ts';
 import type { Config } from '../../domain/rules.ts';
 import { type EventHistory, type EventId, readEventHistory } from '../../transport/postgres/event-history.ts';
-import {
-  type ConfigOptions,
-  configOption,
-  databaseOption,
-  jsonOption,
-  readConfig,
-  sessionUrl,
-  withDatabase,
-} from '../options.ts';
+import { type ConfigOptions, command, readConfig, sessionUrl, withDatabase } from '../options.ts';
 
 interface Options extends ConfigOptions {
   readonly observer?: string;
@@ -18,14 +10,10 @@ interface Options extends ConfigOptions {
 }
 
 export function explainCommand(): Command {
-  return new Command('explain')
+  return command('explain', 'Why each observer fired on an event, or did not, and what became of it')
     .alias('debug-event')
-    .description('Why each observer fired on an event, or did not, and what became of it')
     .argument('<event-id>', 'its uid, as receivers see it (`id` in the body), or its number in the log', eventId)
-    .addOption(configOption())
-    .addOption(databaseOption())
     .option('--observer <name>', 'only this one')
-    .addOption(jsonOption())
     .addHelpText(
       'after',
       '\nExample:\n  pg-observers explain 0193d2b4-8f5e-7c3a-9d2b-1f0e6a7c8b9d --observer big-order-paid',

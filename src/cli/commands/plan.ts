@@ -1,27 +1,16 @@
-import { Command } from 'commander';
+import type { Command } from 'commander';
 import { type PlanStep, planCapture } from '../../transport/postgres/capture-plan.ts';
-import {
-  type ConfigOptions,
-  configOption,
-  databaseOption,
-  jsonOption,
-  readConfig,
-  sessionUrl,
-  withDatabase,
-} from '../options.ts';
+import { type ConfigOptions, command, readConfig, sessionUrl, withDatabase } from '../options.ts';
 
 export function planCommand(): Command {
-  return new Command('plan')
-    .description('Shows the exact SQL that apply would run, and why; changes nothing')
-    .addOption(configOption())
-    .addOption(databaseOption())
-    .addOption(jsonOption())
-    .action(async (options: ConfigOptions & { json?: true }) => {
+  return command('plan', 'Shows the exact SQL that apply would run, and why; changes nothing').action(
+    async (options: ConfigOptions & { json?: true }) => {
       const config = await readConfig(options);
       const { steps } = await withDatabase(sessionUrl(config), (pool) => planCapture(pool, config));
       if (options.json) console.log(JSON.stringify({ steps }, null, 2));
       else console.log(printPlan(steps));
-    });
+    },
+  );
 }
 
 /** SQL that psql could run, with the reasons as comments. */

@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import type pg from 'pg';
 import pc from 'picocolors';
 import { UserError } from '../../domain/errors.ts';
@@ -18,9 +18,7 @@ import { stopSignal } from '../interruption.ts';
 import { storedSource } from '../log-options.ts';
 import {
   type ConfigOptions,
-  configOption,
-  databaseOption,
-  jsonOption,
+  command,
   moment,
   rate,
   readConfig,
@@ -46,10 +44,7 @@ interface Options extends ConfigOptions {
 }
 
 export function replayCommand(): Command {
-  return new Command('replay')
-    .description('Routes past events again')
-    .addOption(configOption())
-    .addOption(databaseOption())
+  return command('replay', 'Routes past events again')
     .option('--since <time>', 'events captured since then: 2h, or 2026-11-20T12:00:00Z', moment)
     .option('--until <time>', 'and before then (default: now)', moment)
     .option('--observer <name...>', 'to these observers only (default: all)')
@@ -59,7 +54,6 @@ export function replayCommand(): Command {
     .option('--yes', 'do not ask')
     .option('--resume <id>', 'go on with one that was interrupted', number)
     .option('--list', 'those that were begun, the newest first')
-    .addOption(jsonOption())
     .addHelpText(
       'after',
       `

@@ -13,15 +13,7 @@ import {
   totalBytes,
 } from '../../transport/postgres/retention.ts';
 import { stopSignal } from '../interruption.ts';
-import {
-  type ConfigOptions,
-  configOption,
-  databaseOption,
-  jsonOption,
-  readConfig,
-  sessionUrl,
-  withDatabase,
-} from '../options.ts';
+import { type ConfigOptions, command, readConfig, sessionUrl, withDatabase } from '../options.ts';
 import { table } from '../table.ts';
 
 interface Options extends ConfigOptions {
@@ -33,14 +25,6 @@ export function retentionCommand(): Command {
     .description('The days of log and history: what is there, and what is to go')
     .addCommand(showCommand())
     .addCommand(runCommand());
-}
-
-function command(name: string, description: string): Command {
-  return new Command(name)
-    .description(description)
-    .addOption(configOption())
-    .addOption(databaseOption())
-    .addOption(jsonOption());
 }
 
 function showCommand(): Command {

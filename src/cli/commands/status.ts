@@ -1,16 +1,8 @@
-import { Command, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import pc from 'picocolors';
 import { readPendingTenants, type TenantPending } from '../../transport/postgres/pending-tenants.ts';
 import { type DatabaseStatus, type InstanceStatus, readDatabaseStatus } from '../../transport/postgres/status.ts';
-import {
-  type ConfigOptions,
-  configOption,
-  databaseOption,
-  duration,
-  jsonOption,
-  readDatabaseUrl,
-  withDatabase,
-} from '../options.ts';
+import { type ConfigOptions, command, duration, readDatabaseUrl, withDatabase } from '../options.ts';
 import { ago, span, table } from '../table.ts';
 import { watch } from '../watch.ts';
 
@@ -19,11 +11,7 @@ const shownTenants = 20;
 const silentMs = 20_000;
 
 export function statusCommand(): Command {
-  return new Command('status')
-    .description('Instances, how far routing is, what is queued for each destination, dead letters')
-    .addOption(configOption())
-    .addOption(databaseOption())
-    .addOption(jsonOption())
+  return command('status', 'Instances, how far routing is, what is queued for each destination, dead letters')
     .option('--detailed', 'also the last error of each destination, and the tenants with the most deliveries pending')
     .addOption(
       new Option('-w, --watch [interval]', 'again and again, until Ctrl-C; with --json a line each time')

@@ -1,19 +1,8 @@
-import type { EventRecord } from '../../domain/event.ts';
+import type { EventFilter, EventRecord } from '../../domain/event.ts';
 import { listArchive, readDay } from './day-reader.ts';
 
-/** Conditions are and-ed; a missing one excludes nothing. */
-export interface ArchiveFilter {
-  readonly source?: string | undefined;
-  readonly operation?: string | undefined;
-  readonly key?: string | undefined;
-  readonly tenant?: string | undefined;
-  /** ISO 8601: captured then or later. */
-  readonly since?: string | undefined;
-  /** ISO 8601: captured before. */
-  readonly until?: string | undefined;
-  /** Only events with a smaller number in the log. */
-  readonly before?: string | undefined;
-}
+/** `before`: only events with a smaller number in the log. */
+export type ArchiveFilter = EventFilter & { readonly before?: string | undefined };
 
 /**
  * Newest first. Files are read from their beginning, one at a time, and of each only the last `limit` events that match

@@ -1,21 +1,9 @@
 /** The log for a person who looks: pages by key, newest first, and what comes in while somebody watches. Reads only. */
 
 import type pg from 'pg';
-import type { EventRecord } from '../../domain/event.ts';
+import type { EventFilter, EventRecord } from '../../domain/event.ts';
 import { sqlState, withTransaction } from './connection.ts';
 import { type EventRow, eventColumns, toEventRecord } from './event-row.ts';
-
-/** Conditions are and-ed; a missing one excludes nothing. */
-export interface EventFilter {
-  readonly source?: string | undefined;
-  readonly operation?: string | undefined;
-  readonly key?: string | undefined;
-  readonly tenant?: string | undefined;
-  /** ISO 8601: captured then or later. */
-  readonly since?: string | undefined;
-  /** ISO 8601: captured before. */
-  readonly until?: string | undefined;
-}
 
 /** Of an event `e`, $1 – $6. */
 export const matching = `

@@ -1,8 +1,8 @@
 /** Words in the log and in what receivers answered. */
 
 import type pg from 'pg';
-import type { EventRecord } from '../../domain/event.ts';
-import { type EventFilter, filterValues, matching, within } from './event-log.ts';
+import type { EventFilter, EventRecord } from '../../domain/event.ts';
+import { filterValues, matching, within } from './event-log.ts';
 import { type EventRow, eventColumns, toEventRecord } from './event-row.ts';
 
 export interface Found {
