@@ -11,11 +11,21 @@ import type { Resolved } from './variables.ts';
 
 const validators = new Map<JsonSchema, ValidateFunction>();
 
-/** Compiled on first use: it takes longer than reading a file. */
+/**
+ * Compiled on first use: it takes longer than all else that reading a file takes. Hence without ajv's optimizer, which is for
+ * who validates thousands of times, and without holding our schemas against the schema of schemas: the tests do that.
+ */
 function validatorOf(format: JsonSchema): ValidateFunction {
   const known = validators.get(format);
   if (known !== undefined) return known;
-  const ajv = new Ajv({ allErrors: true, verbose: true, strictTypes: false, strictRequired: false });
+  const ajv = new Ajv({
+    allErrors: true,
+    verbose: true,
+    strictTypes: false,
+    strictRequired: false,
+    validateSchema: false,
+    code: { optimize: false },
+  });
   ajv.addKeyword('errorMessage');
   const compiled = ajv.compile(format);
   validators.set(format, compiled);
