@@ -11,6 +11,13 @@ declare module 'vitest' {
   }
 }
 
+/**
+ * Nobody crashes the machine under it: tests that crash a server start one of their own, and even what a killed server
+ * wrote is with the operating system. Every commit, and each of the checkpoints that making and dropping a database takes,
+ * would wait for the disk.
+ */
+const notDurable = { fsync: 'off', full_page_writes: 'off' };
+
 /** One PostgreSQL for the whole run: the one TEST_DATABASE_URL names (as superuser), or an embedded one. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const given = process.env.TEST_DATABASE_URL;
@@ -25,7 +32,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const onHangUp = () => process.exit(129);
   process.once('SIGHUP', onHangUp);
   const server = await startEmbeddedPostgres({
-    settings: { max_connections: '200', max_prepared_transactions: '50' },
+    settings: { max_connections: '200', max_prepared_transactions: '50', ...notDurable },
   });
   await announce(server.url);
   project.provide('postgresUrl', server.url);
