@@ -13,7 +13,7 @@ import { Dispatcher } from './pipeline/deliver/dispatcher.ts';
 import { Housekeeper, type RetentionStep } from './pipeline/recover/housekeeper.ts';
 import { Membership } from './pipeline/recover/membership.ts';
 import { openArchive } from './transport/archive/directory-archive.ts';
-import type { DayArchive } from './transport/contract.ts';
+import type { DayArchive, Orphans } from './transport/contract.ts';
 import { captureDrift } from './transport/postgres/capture-drift.ts';
 import { isTransient } from './transport/postgres/connection.ts';
 import { DatabasePools } from './transport/postgres/database-pools.ts';
@@ -175,8 +175,8 @@ export class Stages {
     return this.#archive.archive;
   }
 
-  async #buryOrphans(): Promise<number> {
-    if (!this.membership.newestRules) return 0;
+  async #buryOrphans(): Promise<readonly Orphans[]> {
+    if (!this.membership.newestRules) return [];
     return this.membership.registry.buryOrphans([...this.#current.config().destinations.keys()]);
   }
 }

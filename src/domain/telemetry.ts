@@ -31,6 +31,8 @@ export type TelemetryEvent =
   | EventsRouted
   | { readonly type: 'decide.fault'; readonly event: EventRecord; readonly observer: string; readonly message: string }
   | AttemptFinished
+  | DeliveryBuried
+  | DeliveriesOrphaned
   | ActionLogged
   /** The table refused an outcome for another reason than being away: a dead letter that could not be stored, say. */
   | {
@@ -137,6 +139,36 @@ export interface AttemptFinished {
   readonly retryInMs: number | null;
   /** True when this delivery replays a dead letter. */
   readonly replay: boolean;
+}
+
+/** A dead letter without an attempt: its receiver was not asked. */
+export interface DeliveryBuried {
+  readonly type: 'delivery.buried';
+  readonly delivery: string;
+  /** null: it is no longer in the log. */
+  readonly event: EventRecord | null;
+  readonly observer: string;
+  readonly action: string;
+  readonly destination: string;
+  readonly reason: DeadLetterReason;
+  readonly message: string;
+  /** Made before. */
+  readonly attempts: number;
+  /** True when this delivery replays a dead letter. */
+  readonly replay: boolean;
+}
+
+/**
+ * The same of many at once: what waited for a destination that no rule names any more. By rule and not one by one, for a
+ * whole queue may have waited there.
+ */
+export interface DeliveriesOrphaned {
+  readonly type: 'delivery.orphaned';
+  readonly observer: string;
+  readonly action: string;
+  readonly destination: string;
+  readonly reason: DeadLetterReason;
+  readonly count: number;
 }
 
 export type Telemetry = (event: TelemetryEvent) => void;

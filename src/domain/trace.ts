@@ -53,6 +53,7 @@ export const eventSpanId = ({ uid }: EventRecord): string => spanId(uid, 'event'
 export const decideSpanId = ({ uid }: EventRecord): string => spanId(uid, 'decide');
 export const attemptSpanId = ({ uid }: EventRecord, delivery: string, attempt: number): string =>
   spanId(uid, 'attempt', delivery, String(attempt));
+export const burialSpanId = ({ uid }: EventRecord, delivery: string): string => spanId(uid, 'burial', delivery);
 
 /**
  * For the receiver of an attempt. Without spans of ours (`share` null) the writer's context is passed on as it is, as the

@@ -1,5 +1,13 @@
 import pino, { type DestinationStream, type Logger } from 'pino';
-import type { ActionLogged, AttemptFinished, BreakerChanged, Telemetry, TelemetryEvent } from '../domain/telemetry.ts';
+import type { EventRecord } from '../domain/event.ts';
+import type {
+  ActionLogged,
+  AttemptFinished,
+  BreakerChanged,
+  DeliveryBuried,
+  Telemetry,
+  TelemetryEvent,
+} from '../domain/telemetry.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
@@ -45,6 +53,7 @@ export function createLogger(
 export function logTelemetry(logger: Logger): Telemetry {
   return (event) => {
     if (event.type === 'attempt.finished') return logAttempt(logger, event);
+    if (event.type === 'delivery.buried') return logBurial(logger, event);
     if (event.type === 'action.logged') return logAction(logger, event);
     const entry = entryOf(event);
     if (entry !== null) logger[entry.level]({ event: event.type, ...entry.fields }, entry.message);
@@ -81,6 +90,31 @@ function logAttempt(logger: Logger, a: AttemptFinished): void {
   );
 }
 
+/** As a dead attempt, without what only an attempt has. */
+function logBurial(logger: Logger, b: DeliveryBuried): void {
+  const fields = {
+    event: b.type,
+    ...namesOf(b.event),
+    observer: b.observer,
+    action: b.action,
+    destination: b.destination,
+    delivery: b.delivery,
+    attempts: b.attempts,
+    reason: b.reason,
+    error: b.message,
+    replay: b.replay,
+  };
+  logger.error(withoutNulls(fields), `${b.observer}/${b.action} is a dead letter: ${b.message}`);
+}
+
+const namesOf = (event: EventRecord | null) => ({
+  event_uid: event?.uid ?? null,
+  source: event?.source ?? null,
+  operation: event?.operation ?? null,
+  key: event?.key ?? null,
+  tenant: event?.tenant ?? null,
+});
+
 /** In the words of the rules; `fields` apart, so that none passes for one of ours. */
 function logAction(
   logger: Logger,
@@ -88,11 +122,7 @@ function logAction(
 ): void {
   const from = {
     event: 'action.logged',
-    event_uid: event?.uid ?? null,
-    source: event?.source ?? null,
-    operation: event?.operation ?? null,
-    key: event?.key ?? null,
-    tenant: event?.tenant ?? null,
+    ...namesOf(event),
     observer,
     action,
     destination,
@@ -177,9 +207,21 @@ function entryOf(event: TelemetryEvent): Entry | null {
       return warn(`${event.count} outcomes came too late: other instances had taken the deliveries over`);
     case 'delivery.rescued':
       return warn(`${event.count} deliveries of a silent instance were taken over`);
+    case 'delivery.orphaned':
+      return {
+        level: 'error',
+        message: `${deliveries(event.count)} of ${event.observer}/${event.action} went to the dead letters: no rule names the destination ${event.destination} any more`,
+        fields: {
+          observer: event.observer,
+          action: event.action,
+          destination: event.destination,
+          reason: event.reason,
+          count: event.count,
+        },
+      };
     case 'quota.exceeded':
       return warn(
-        `${count(event.deliveries, 'delivery')} of tenant ${event.tenant} went to the dead letters: ${event.most} wait already, and it may have no more`,
+        `${deliveries(event.deliveries)} of tenant ${event.tenant} went to the dead letters: ${event.most} wait already, and it may have no more`,
         { tenant: event.tenant, deliveries: event.deliveries, max_pending: event.most },
       );
     case 'breaker.changed':
@@ -226,6 +268,7 @@ function breakerEntry({ destination, tenant, state, openForMs }: BreakerChanged)
 }
 
 const count = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`;
+const deliveries = (n: number) => (n === 1 ? '1 delivery' : `${n} deliveries`);
 const info = (message: string, fields: Record<string, unknown> = {}): Entry => ({ level: 'info', message, fields });
 const warn = (message: string, fields: Record<string, unknown> = {}): Entry => ({ level: 'warn', message, fields });
 

@@ -3,8 +3,8 @@ import type { ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace-base';
 import { UserError } from '../domain/errors.ts';
 import type { EventRecord } from '../domain/event.ts';
 import type { TracingSettings } from '../domain/rules.ts';
-import type { AttemptFinished, EventsRouted, Telemetry } from '../domain/telemetry.ts';
-import { attemptSpanId, decideSpanId, eventSpanId, type SpanId, traceOf } from '../domain/trace.ts';
+import type { AttemptFinished, DeliveryBuried, EventsRouted, Telemetry } from '../domain/telemetry.ts';
+import { attemptSpanId, burialSpanId, decideSpanId, eventSpanId, type SpanId, traceOf } from '../domain/trace.ts';
 
 export interface Tracing {
   /** Subscribe this to an engine. */
@@ -22,7 +22,8 @@ const lastWordsMs = 5_000;
 const complainEveryMs = 60_000;
 
 /**
- * Spans of each event that led to something: the event (from the change to its deliveries), the decision about it, and each attempt.
+ * Spans of each event that led to something: the event (from the change to its deliveries), the decision about it, each
+ * attempt, and each delivery that died without one.
  *
  * They are put together from telemetry after the fact, with the ids of domain/trace.ts. The API of the SDK, which opens a span
  * and closes it, would need a context to be carried through every stage, and what was decided in one process is often
@@ -50,6 +51,7 @@ export async function startTracing(
     observe: (event) => {
       if (event.type === 'events.routed') for (const span of spansOfRouted(event, sample)) report(span);
       else if (event.type === 'attempt.finished') for (const span of spanOfAttempt(event, sample)) report(span);
+      else if (event.type === 'delivery.buried') for (const span of spanOfBurial(event, sample)) report(span);
     },
     close: () => Promise.race([processor.shutdown().catch(() => {}), after(lastWordsMs)]),
   };
@@ -135,6 +137,33 @@ function* spanOfAttempt(attempt: AttemptFinished, share: number): Generator<Span
       ...(attempt.replay ? { 'pg_observers.replay': true } : {}),
     },
     error: outcome === 'delivered' ? null : (attempt.message ?? outcome),
+  };
+}
+
+/** In no time, with what would have been an attempt's parent. Of an event that has left the log nobody knows the trace. */
+function* spanOfBurial(burial: DeliveryBuried, share: number): Generator<Span> {
+  const { event, delivery, destination, reason } = burial;
+  if (event === null) return;
+  const { traceId, sampled } = traceOf(event, share);
+  if (!sampled) return;
+  const atMs = Date.now();
+  yield {
+    id: { traceId, spanId: burialSpanId(event, delivery) },
+    parent: { traceId, spanId: decideSpanId(event) },
+    name: `bury ${destination}`,
+    kind: 'internal',
+    startMs: atMs,
+    endMs: atMs,
+    attributes: {
+      ...attributesOf(event),
+      'pg_observers.observer': burial.observer,
+      'pg_observers.action': burial.action,
+      'pg_observers.destination': destination,
+      'pg_observers.outcome': 'dead',
+      'error.type': reason,
+      ...(burial.replay ? { 'pg_observers.replay': true } : {}),
+    },
+    error: burial.message,
   };
 }
 

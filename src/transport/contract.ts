@@ -294,6 +294,31 @@ export interface Settlement {
   readonly hold?: RequestedHold | null;
 }
 
+/** A dead letter without an attempt. */
+export function unattempted(
+  delivery: Delivery,
+  reason: DeadLetterReason,
+  errorMessage: string,
+  holdsLane: boolean,
+): Settlement {
+  return {
+    delivery,
+    kind: 'dead',
+    startedAt: null,
+    durationMs: 0,
+    delayMs: 0,
+    reason,
+    status: null,
+    errorClass: null,
+    errorMessage,
+    responseExcerpt: null,
+    request: undefined,
+    holdsLane,
+    keepAttempt: false,
+    hold: null,
+  };
+}
+
 /** The receiver asked for nothing more, for a while or until a person says otherwise. */
 export type RequestedHold =
   | { readonly kind: 'disabled'; readonly reason: string }
@@ -342,9 +367,22 @@ export interface InstanceRegistry {
    * it. Those of this role; others end by `idle_session_timeout`. @returns how many
    */
   evict(timeoutMs: number): Promise<number>;
-  /** Deliveries for destinations that no rule names any more become dead letters. @returns how many */
-  buryOrphans(destinations: readonly string[]): Promise<number>;
+  /**
+   * Deliveries for destinations that no rule names any more become dead letters: some of them, so that whoever asks until
+   * there are none can say what is done already.
+   * @param destinations those that rules name
+   */
+  buryOrphans(destinations: readonly string[]): Promise<readonly Orphans[]>;
   deregister(): Promise<void>;
+}
+
+/** Deliveries of one rule. */
+export interface Orphans {
+  readonly observer: string;
+  readonly action: string;
+  readonly destination: string;
+  readonly reason: DeadLetterReason;
+  readonly count: number;
 }
 
 export interface Heartbeat {

@@ -161,6 +161,30 @@ test('attempts are counted by what became of them', async () => {
   expect(Number(age?.split(' ')[1])).toBeGreaterThanOrEqual(2);
 });
 
+test('what is buried without an attempt is a dead letter, and no attempt', async () => {
+  const metrics = new Metrics();
+  const { delivery, observer, action, destination, replay } = attempt;
+  const reason = 'rule_removed';
+  const buried = {
+    delivery,
+    event,
+    observer,
+    action,
+    destination,
+    reason,
+    message: 'gone',
+    attempts: 0,
+    replay,
+  } as const;
+  metrics.observe({ type: 'delivery.buried', ...buried });
+  metrics.observe({ type: 'delivery.buried', ...buried, event: null });
+  metrics.observe({ type: 'delivery.orphaned', observer, action, destination, reason, count: 40 });
+  expect(await seriesOf(metrics, 'dead_letters_total')).toEqual([
+    'dead_letters_total{observer="paid",destination="billing",reason="rule_removed"} 42',
+  ]);
+  expect(await seriesOf(metrics, 'attempts_total')).toEqual([]);
+});
+
 test('a clock behind the database shows as no age, not as a negative one', async () => {
   const metrics = new Metrics();
   metrics.observe({ ...attempt, event: { ...event, at: new Date(Date.now() + 60_000).toISOString() } });

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { EventRecord } from '../../src/domain/event.ts';
 import type { AttemptFinished } from '../../src/domain/telemetry.ts';
-import { traceHeaders, traceOf } from '../../src/domain/trace.ts';
+import { attemptSpanId, decideSpanId, traceHeaders, traceOf } from '../../src/domain/trace.ts';
 import { startTracing } from '../../src/telemetry/traces.ts';
 
 const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
@@ -164,12 +164,49 @@ test('event, decision and attempt arrive at a collector as one trace below the s
   expect(JSON.stringify(spans)).not.toContain('4711');
 });
 
+test('a delivery that died without an attempt is a failed span below the decision', async () => {
+  const { endpoint, spans } = await collector();
+  const settings = { endpoint, headers: {}, serviceName: 'x', sample: 1 };
+  const tracing = await startTracing(settings, instance, (message) => expect.unreachable(message));
+  const { delivery, observer, action, destination } = attempt;
+  const about = {
+    delivery,
+    observer,
+    action,
+    destination,
+    reason: 'rule_removed',
+    attempts: 1,
+    replay: false,
+  } as const;
+  const burial = { type: 'delivery.buried', ...about, message: 'the rule is gone' } as const;
+  tracing.observe({ ...burial, event: attempt.event });
+  tracing.observe({ ...burial, event: null });
+  await tracing.close();
+  expect(spans).toMatchObject([
+    {
+      traceId,
+      parentSpanId: decideSpanId(attempt.event),
+      name: 'bury billing',
+      status: { code: 2, message: 'the rule is gone' },
+    },
+  ]);
+  expect(spans[0]?.spanId).not.toBe(attemptSpanId(attempt.event, '7', 1));
+});
+
 test('what is not sampled is not sent', async () => {
   const { endpoint, spans } = await collector();
   const settings = { endpoint, headers: {}, serviceName: 'x', sample: 0 };
   const tracing = await startTracing(settings, instance, (message) => expect.unreachable(message));
   tracing.observe({ ...attempt, event: event() });
   tracing.observe({ ...attempt, event: event({ traceparent: `00-${traceId}-${spanId}-00` }) });
+  tracing.observe({
+    ...attempt,
+    type: 'delivery.buried',
+    event: event(),
+    reason: 'exhausted',
+    message: 'x',
+    attempts: 1,
+  });
   await tracing.close();
   expect(spans).toEqual([]);
 });

@@ -5,7 +5,13 @@ import type { DeadLetterReason } from '../../domain/outcome.ts';
 import type { Action, Config } from '../../domain/rules.ts';
 import { SourceNames } from '../../domain/source-names.ts';
 import type { Telemetry } from '../../domain/telemetry.ts';
-import type { ClaimedDelivery, DeliveryQueue, RequestedHold, Settlement } from '../../transport/contract.ts';
+import {
+  type ClaimedDelivery,
+  type DeliveryQueue,
+  type RequestedHold,
+  type Settlement,
+  unattempted,
+} from '../../transport/contract.ts';
 import { attempt, type Surroundings } from './attempt.ts';
 import { Cancellation } from './cancellation.ts';
 import type { ClaimsInHand } from './claims-in-hand.ts';
@@ -172,14 +178,14 @@ export class DeliveryWorker {
     const event = stored === null ? null : this.#sources.inFile(stored);
     // Looked up after the event was loaded: the rules may have changed meanwhile.
     const action = this.#actions.get(actionKey(delivery.observer, delivery.action));
-    if (action?.destination.name !== delivery.destination) return this.#unknownRule(claimed, action);
-    if (event === null) return this.#bury(claimed, 'engine_fault', 'its event is no longer in the log');
+    if (action?.destination.name !== delivery.destination) return this.#unknownRule(claimed, event, action);
+    if (event === null) return this.#bury(claimed, event, 'engine_fault', 'its event is no longer in the log');
     if (isRetired(lane)) {
       await this.#options.inHand.release([claimed], 0, 'the rules changed');
       return null;
     }
     if (isTooOld(delivery, action.retry, performance.now()))
-      return this.#bury(claimed, 'exhausted', tooOld(action.retry));
+      return this.#bury(claimed, event, 'exhausted', tooOld(action.retry));
     return { claimed, event, action };
   }
 
@@ -240,7 +246,7 @@ export class DeliveryWorker {
    * The rule was removed from the file, or this process has an older file than the one that queued the delivery. Only
    * the newest rules may say that it is gone; everybody else leaves it to them.
    */
-  async #unknownRule(claimed: ClaimedDelivery, action: Action | undefined): Promise<null> {
+  async #unknownRule(claimed: ClaimedDelivery, event: EventRecord | null, action: Action | undefined): Promise<null> {
     if (!(await this.#options.confirmNewestRules())) {
       await this.#options.inHand.release([claimed], unknownRuleDelayMs, 'unknown rule');
       return null;
@@ -251,28 +257,27 @@ export class DeliveryWorker {
       : action === undefined
         ? `observer ${delivery.observer} has no action ${delivery.action} any more`
         : `action ${delivery.action} of observer ${delivery.observer} goes to ${action.destination.name} now, not to ${delivery.destination}`;
-    return this.#bury(claimed, 'rule_removed', why);
+    return this.#bury(claimed, event, 'rule_removed', why);
   }
 
   /** A dead letter without an attempt. */
-  #bury(claimed: ClaimedDelivery, reason: Exclude<DeadLetterReason, 'rejected'>, errorMessage: string): null {
-    const holdsLane = this.#holdsLane(claimed, reason);
-    this.#options.settler.add({ ...unattempted, delivery: claimed.delivery, reason, errorMessage, holdsLane });
+  #bury(claimed: ClaimedDelivery, event: EventRecord | null, reason: DeadLetterReason, message: string): null {
+    const { delivery } = claimed;
+    this.#options.settler.add(unattempted(delivery, reason, message, this.#holdsLane(claimed, reason)));
+    this.#options.telemetry({
+      type: 'delivery.buried',
+      delivery: delivery.id,
+      event,
+      observer: delivery.observer,
+      action: delivery.action,
+      destination: delivery.destination,
+      reason,
+      message,
+      attempts: delivery.attempts,
+      replay: isReplay(delivery),
+    });
     return null;
   }
 }
-
-const unattempted = {
-  kind: 'dead',
-  startedAt: null,
-  durationMs: 0,
-  delayMs: 0,
-  status: null,
-  errorClass: null,
-  responseExcerpt: null,
-  request: undefined,
-  keepAttempt: false,
-  hold: null,
-} as const;
 
 const actionKey = (observer: string, action: string) => `${observer}\n${action}`;

@@ -1,4 +1,5 @@
 import type { Telemetry } from '../../domain/telemetry.ts';
+import type { Orphans } from '../../transport/contract.ts';
 import { StageLoop } from '../stage-loop.ts';
 
 export interface HousekeeperOptions {
@@ -12,8 +13,8 @@ export interface HousekeeperOptions {
     signal: AbortSignal,
     onStep: (step: RetentionStep) => void,
   ) => Promise<{ readonly complaints: readonly string[] }>;
-  /** Dead-letters what is queued for destinations that no rule names any more. */
-  readonly buryOrphans: () => Promise<number>;
+  /** Dead-letters some of what is queued for destinations that no rule names any more; nothing when there is none. */
+  readonly buryOrphans: () => Promise<readonly Orphans[]>;
   /** What differs between the file and the triggers in the database, in words; repairs what may be repaired unasked. */
   readonly checkCapture: () => Promise<readonly string[]>;
   readonly telemetry: Telemetry;
@@ -71,15 +72,24 @@ export class Housekeeper {
   }
 
   async #round(): Promise<number> {
-    const { keepHouse, buryOrphans, checkCapture, telemetry } = this.#options;
+    const { keepHouse, checkCapture, telemetry } = this.#options;
     const { refused } = await keepHouse();
-    await buryOrphans();
+    await this.#buryOrphans();
     const drift = [...refused, ...(await checkCapture())];
     if (drift.length > 0 && drift.join() !== this.#drift.join()) telemetry({ type: 'capture.drift', steps: drift });
     this.#drift = drift;
     // Last: an archive takes its time.
     await this.#retain();
     return everyMs;
+  }
+
+  async #buryOrphans(): Promise<void> {
+    const { buryOrphans, telemetry } = this.#options;
+    while (!this.#stopping.signal.aborted) {
+      const buried = await buryOrphans();
+      for (const orphans of buried) telemetry({ type: 'delivery.orphaned', ...orphans });
+      if (buried.length === 0) return;
+    }
   }
 
   async #retain(): Promise<void> {

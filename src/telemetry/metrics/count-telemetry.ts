@@ -14,6 +14,10 @@ export function countTelemetry(metrics: Metrics): Telemetry {
         }
         return countAttempt(metrics, series, event);
       }
+      case 'delivery.buried':
+        return countDead(metrics, event);
+      case 'delivery.orphaned':
+        return countDead(metrics, event, event.count);
       case 'events.routed':
         return countRouted(metrics, event);
       case 'decide.fault':
@@ -75,14 +79,20 @@ function seriesOf(metrics: Metrics, destination: string): DestinationSeries {
 }
 
 function countAttempt(metrics: Metrics, series: DestinationSeries, attempt: AttemptFinished): void {
-  const { destination, outcome, errorClass, observer, reason } = attempt;
+  const { destination, outcome, errorClass } = attempt;
   series.attempts[outcome]();
   series.duration(attempt.durationMs / 1_000);
   if (errorClass !== null) metrics.count('attempt_failures_total', { destination, error_class: errorClass });
-  if (outcome === 'dead') metrics.count('dead_letters_total', { observer, destination, reason: reason ?? '' });
+  if (outcome === 'dead') countDead(metrics, attempt);
   if (outcome !== 'delivered' || attempt.replay) return;
   // Two clocks: the host's may be behind the database's.
   series.age(Math.max(0, (Date.now() - Date.parse(attempt.event.at)) / 1_000));
+}
+
+type Dead = Pick<AttemptFinished, 'observer' | 'destination' | 'reason'>;
+
+function countDead(metrics: Metrics, { observer, destination, reason }: Dead, count = 1): void {
+  metrics.count('dead_letters_total', { observer, destination, reason: reason ?? '' }, count);
 }
 
 /** By kind and not by event: a slice of a thousand mostly has one or two. */

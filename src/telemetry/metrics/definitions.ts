@@ -105,7 +105,7 @@ export const metricDefinitions = {
   },
   dead_letters_total: {
     type: 'counter',
-    help: 'Deliveries that became dead letters.',
+    help: 'Deliveries that became dead letters, by a last attempt or without one (rule gone, event gone, max_age over). Elsewhere: conditions that failed (condition_faults_total), tenants with too many waiting (over_quota_total).',
     labels: ['observer', 'destination', 'reason'],
   },
   in_flight: { type: 'gauge', help: 'Attempts of this process in progress.', labels: perDestination },

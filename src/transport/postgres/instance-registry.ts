@@ -2,7 +2,14 @@ import { hostname } from 'node:os';
 import { pid } from 'node:process';
 import type pg from 'pg';
 import type { Delivery } from '../../domain/delivery.ts';
-import type { BreakerReport, Heartbeat, InstanceRegistry, Settlement } from '../contract.ts';
+import {
+  type BreakerReport,
+  type Heartbeat,
+  type InstanceRegistry,
+  type Orphans,
+  type Settlement,
+  unattempted,
+} from '../contract.ts';
 import { deliveryColumns } from './claim-sql.ts';
 import { programVersion } from './connection.ts';
 import { type DeliveryRow, toDelivery } from './delivery-queue.ts';
@@ -144,39 +151,38 @@ async function evict(pool: pg.Pool, timeoutMs: number): Promise<number> {
  * Claimed and settled like everything else: the lanes stay right, a replayed dead letter stays one, and a crash in
  * between costs nothing.
  */
-async function buryOrphans(pool: pg.Pool, instance: string, destinations: readonly string[]): Promise<number> {
-  let buried = 0;
-  for (;;) {
-    const { rows } = await pool.query<DeliveryRow>(
-      `update observers.deliveries d set state = 'claimed', claimed_by = $1, lease = ${newLease}
-       where d.id in (
-         select id from observers.deliveries
-         where state <> 'claimed' and destination <> all ($2::text[]) and due_at < now() - interval '1 minute'
-         order by id limit 1000 for update skip locked)
-       returning ${deliveryColumns}`,
-      [instance, destinations],
-    );
-    if (rows.length === 0) return buried;
-    buried += (await settle(pool, instance, rows.map(toDelivery).map(orphaned))).size;
-  }
+async function buryOrphans(
+  pool: pg.Pool,
+  instance: string,
+  destinations: readonly string[],
+): Promise<readonly Orphans[]> {
+  const { rows } = await pool.query<DeliveryRow>(
+    `update observers.deliveries d set state = 'claimed', claimed_by = $1, lease = ${newLease}
+     where d.id in (
+       select id from observers.deliveries
+       where state <> 'claimed' and destination <> all ($2::text[]) and due_at < now() - interval '1 minute'
+       order by id limit 1000 for update skip locked)
+     returning ${deliveryColumns}`,
+    [instance, destinations],
+  );
+  if (rows.length === 0) return [];
+  const deliveries = rows.map(toDelivery);
+  const settled = await settle(pool, instance, deliveries.map(orphaned));
+  return byRule(deliveries.filter(({ id }) => settled.has(id)));
 }
 
-function orphaned(delivery: Delivery): Settlement {
-  return {
-    delivery,
-    kind: 'dead',
-    startedAt: null,
-    durationMs: 0,
-    delayMs: 0,
-    reason: 'rule_removed',
-    status: null,
-    errorClass: null,
-    errorMessage: `no rule names the destination ${delivery.destination} any more`,
-    responseExcerpt: null,
-    request: undefined,
-    // What the rule said about its dead went with the rule.
-    holdsLane: false,
-    keepAttempt: false,
-    hold: null,
-  };
+const reason = 'rule_removed';
+
+/** What the rule said about its dead went with the rule: no lane is held. */
+const orphaned = (delivery: Delivery): Settlement =>
+  unattempted(delivery, reason, `no rule names the destination ${delivery.destination} any more`, false);
+
+function byRule(deliveries: readonly Delivery[]): Orphans[] {
+  const rules = new Map<string, Orphans>();
+  for (const { observer, action, destination } of deliveries) {
+    const rule = JSON.stringify([observer, action, destination]);
+    const count = (rules.get(rule)?.count ?? 0) + 1;
+    rules.set(rule, { observer, action, destination, reason, count });
+  }
+  return [...rules.values()];
 }
