@@ -31,6 +31,12 @@ export interface EngineOptions {
   readonly apply?: boolean;
   /** Told of everything that happens; more can subscribe later. */
   readonly telemetry?: Telemetry;
+  /**
+   * Share of traces, 0 … 1, whose spans somebody who subscribed reports, as long as this engine lives. Webhooks then name the
+   * span of their attempt in `traceparent`. Default null: nobody does, and what the application wrote is passed on as it is.
+   * `settings.opentelemetry` alone doesn't count: it says where spans should go, not that anybody sends them.
+   */
+  readonly tracedShare?: number | null;
 }
 
 /** Notifications that do not arrive by then are not waited for. Milliseconds. */
@@ -47,13 +53,13 @@ export class Engine {
   #reloading: Promise<void> = Promise.resolve();
 
   /** @param config from `loadConfig`, `parseConfig` or `defineConfig` */
-  constructor(config: Config, { apply = true, telemetry }: EngineOptions = {}) {
+  constructor(config: Config, { apply = true, telemetry, tracedShare = null }: EngineOptions = {}) {
     this.#apply = apply;
     this.#config = config;
     this.#rules = new RuleIndex(config);
     if (telemetry !== undefined) this.#bus.subscribe(telemetry);
-    const current = { config: () => this.#config, rules: () => this.#rules, apply };
-    this.#stages = new Stages(current, this.#bus.emit);
+    const current = { config: () => this.#config, rules: () => this.#rules };
+    this.#stages = new Stages(current, { apply, tracedShare, telemetry: this.#bus.emit });
     // So that `status` says at once who routes.
     this.#bus.subscribe(({ type }) => {
       if (type === 'routing.acquired' || type === 'routing.lost') this.#stages.membership.beatSoon();
@@ -119,7 +125,8 @@ export class Engine {
   }
 
   /**
-   * Takes up new rules, all of them or none; one reload after the other. `database` and `settings.listen` need a restart.
+   * Takes up new rules, all of them or none; one reload after the other. `database`, `settings.listen` and
+   * `settings.opentelemetry` need a restart.
    * @throws ConfigError | UserError and keeps the old ones
    */
   reload(config: Config): Promise<void> {

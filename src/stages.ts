@@ -34,8 +34,15 @@ import { Wires } from './transport/postgres/wires.ts';
 export interface Current {
   readonly config: () => Config;
   readonly rules: () => RuleIndex;
+}
+
+/** What stays as it is as long as they run. */
+export interface Fixed {
   /** Whether triggers of new partitions are installed while running. */
   readonly apply: boolean;
+  /** Share of traces whose spans are reported, 0 … 1; null: none are. */
+  readonly tracedShare: number | null;
+  readonly telemetry: Telemetry;
 }
 
 /** Those with the most waiting: who comes after so many is far from any quota. */
@@ -56,7 +63,7 @@ export class Stages {
   readonly membership: Membership;
   readonly housekeeper: Housekeeper;
 
-  constructor(current: Current, telemetry: Telemetry) {
+  constructor(current: Current, { apply, tracedShare, telemetry }: Fixed) {
     this.#current = current;
     this.pools = new DatabasePools(current.config(), this.#wires);
     const common = { telemetry, isTransient };
@@ -76,6 +83,7 @@ export class Stages {
     });
     this.dispatcher = new Dispatcher({
       ...common,
+      tracedShare,
       instance: () => this.membership.id,
       queue: () => createDeliveryQueue(this.pools, this.membership.id),
       // Whoever routes is told of everything that is new, and need look only half as often for what others left.
@@ -136,7 +144,7 @@ export class Stages {
       keepHouse: () => keepHouse(this.pools.durable, current.config().settings.retention, this.membership.id),
       enforceRetention: (signal, onStep) => this.#enforceRetention(signal, onStep),
       buryOrphans: () => this.#buryOrphans(),
-      checkCapture: () => captureDrift(this.pools.direct, current.config(), current.apply),
+      checkCapture: () => captureDrift(this.pools.direct, current.config(), apply),
     });
     this.wakeUpCalls = new WakeUpCalls({
       telemetry,

@@ -4,7 +4,7 @@ import type { ConfigInput } from '../../src/config/index.ts';
 import { defineConfig } from '../../src/config/index.ts';
 import type { Config } from '../../src/domain/rules.ts';
 import type { AttemptFinished, TelemetryEvent } from '../../src/domain/telemetry.ts';
-import { createEngine, type Engine } from '../../src/engine.ts';
+import { createEngine, type Engine, type EngineOptions } from '../../src/engine.ts';
 import {
   type ReceivedWebhook,
   startWebhookReceiver,
@@ -51,9 +51,9 @@ export interface Running {
 }
 
 /** A started engine, stopped at the end of the test. */
-export async function run(config: Config): Promise<Running> {
+export async function run(config: Config, options: Pick<EngineOptions, 'tracedShare'> = {}): Promise<Running> {
   const told: TelemetryEvent[] = [];
-  const engine = createEngine(config, { telemetry: (event) => told.push(event) });
+  const engine = createEngine(config, { ...options, telemetry: (event) => told.push(event) });
   onTestFinished(() => engine.stop({ timeoutMs: 0 }));
   await engine.start();
   const find = <Type extends TelemetryEvent['type']>(type: Type) =>

@@ -57,6 +57,7 @@ test('a process stopped while it begins several deliveries begins no other one w
     pollIntervalMs: () => 10,
     alive: () => alive,
     confirmNewestRules: async () => true,
+    tracedShare: null,
     openDatabase: () => {
       throw new Error('no sql action here');
     },

@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
@@ -82,4 +83,23 @@ test('a collector that is away is a warning, and holds nothing up', async () => 
     const { rows } = await database.query<{ n: number }>('select count(*)::int as n from observers.deliveries');
     return rows[0]?.n === 0;
   });
+});
+
+test('a reload that names a collector changes nothing until a restart, and says so', async () => {
+  const database = await createShop('tracing_reload');
+  const hooks = await receiver();
+  const { endpoint, spans } = await collector();
+  const untraced = shopRules({ database: database.url, url: hooks.url });
+  const file = await rulesFile(untraced);
+  const sidecar = await startSidecar(file);
+  await writeFile(file, `${untraced}settings: { opentelemetry: { endpoint: "${endpoint}" } }\n`);
+  sidecar.signal('SIGHUP');
+  await sidecar.record('a warning', ({ msg }) =>
+    msg.startsWith('settings.opentelemetry changed: that needs a restart'),
+  );
+  await database.query('insert into public.orders values (1)');
+  const [hook] = await hooks.received.waitFor(1);
+  expect(hook?.headers.traceparent).toBeUndefined();
+  await sidecar.kill();
+  expect(spans).toEqual([]);
 });

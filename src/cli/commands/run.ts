@@ -53,7 +53,11 @@ async function run(options: Options): Promise<void> {
   const secrets = new HiddenSecrets();
   secrets.add(config.secrets);
   const logger = createLogger(options.logLevel, secrets);
-  const engine = createEngine(config, { apply: options.apply, telemetry: logTelemetry(logger) });
+  const engine = createEngine(config, {
+    apply: options.apply,
+    telemetry: logTelemetry(logger),
+    tracedShare: config.settings.opentelemetry?.sample ?? null,
+  });
   engine.subscribe((event) => {
     if (event.type === 'engine.started') for (const line of whatItObserves(config)) logger.info(line);
   });

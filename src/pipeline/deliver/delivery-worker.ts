@@ -30,6 +30,8 @@ export interface DeliveryWorkerOptions {
   readonly inHand: ClaimsInHand;
   /** The receiver wants nothing more, for a while or at all. */
   readonly onHold: (destination: string, hold: RequestedHold) => void;
+  /** Of traces of our own, 0 … 1; null: this process reports none. */
+  readonly tracedShare: number | null;
   readonly telemetry: Telemetry;
 }
 
@@ -42,12 +44,7 @@ const busyNoteDelayMs = 250;
 export class DeliveryWorker {
   readonly #options: DeliveryWorkerOptions;
   readonly #cancellation = new Cancellation();
-  #surroundings: Surroundings = {
-    cancellation: this.#cancellation,
-    openNote: (delivery, name) => this.#options.queue().openNote(delivery, name),
-    tracedShare: null,
-    maxDepth: 0,
-  };
+  #surroundings: Surroundings;
   #actions = new Map<string, Action>();
   /** Observers of which nothing is sent, whenever it was queued. */
   #shadows: ReadonlySet<string> = new Set();
@@ -60,6 +57,12 @@ export class DeliveryWorker {
 
   constructor(options: DeliveryWorkerOptions) {
     this.#options = options;
+    this.#surroundings = {
+      cancellation: this.#cancellation,
+      openNote: (delivery, name) => options.queue().openNote(delivery, name),
+      tracedShare: options.tracedShare,
+      maxDepth: 0,
+    };
   }
 
   load(config: Config): void {
@@ -71,8 +74,7 @@ export class DeliveryWorker {
     this.#shadows = new Set([...config.observers.values()].flatMap((o) => (o.mode === 'shadow' ? o.name : [])));
     this.#blocking = new Set([...config.observers.values()].flatMap((o) => (o.onDead === 'block' ? o.name : [])));
     this.#keep = config.settings.attempts;
-    const { opentelemetry, maxDepth } = config.settings;
-    this.#surroundings = { ...this.#surroundings, tracedShare: opentelemetry?.sample ?? null, maxDepth };
+    this.#surroundings = { ...this.#surroundings, maxDepth: config.settings.maxDepth };
     this.#redact = createSettlementRedactor(config.secrets);
     this.#sources = new SourceNames(config.sources.values());
   }

@@ -46,6 +46,8 @@ export interface DispatcherOptions {
   /** Asks whether its rules are the newest loaded anywhere, now: only then is an unknown rule a removed one. */
   readonly confirmNewestRules: () => Promise<boolean>;
   readonly openDatabase: ActionServices['openDatabase'];
+  /** Share of traces whose spans are reported, 0 … 1; null: none are. */
+  readonly tracedShare: number | null;
   /** While stopping: what was not begun can be claimed by others. */
   readonly onHandedBack?: () => Promise<void>;
   /** Which destinations are sent nothing, as the table says now. */
