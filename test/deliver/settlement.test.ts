@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { expect, onTestFinished, test } from 'vitest';
+import type { Delivery } from '../../src/domain/delivery.ts';
 import { connectionConfig } from '../../src/transport/postgres/connection.ts';
 import { createDeliveryQueue } from '../../src/transport/postgres/delivery-queue.ts';
 import type { TestDatabase } from '../support/database.ts';
@@ -184,34 +185,43 @@ test('the queue hands one delivery to one claimer, and settles by lease', async 
   expect(claims.filter((mine) => mine.length > 0).length).toBeGreaterThan(1);
 });
 
-test('a settlement whose lease is past changes nothing, and a repeated one counts once', async () => {
-  const database = await migrated('leases');
+/** So many deliveries of nobody's lane that wait for `d`. */
+async function queueOf(label: string, deliveries: number) {
+  const database = await migrated(label);
   const pool = new pg.Pool({ connectionString: database.url });
   onTestFinished(() => pool.end());
-  const queue = createDeliveryQueue({ durable: pool, claims: pool }, crypto.randomUUID());
   await database.query(
     `insert into observers.deliveries (event_id, event_at, event_uid, observer, action, destination, state, rule_version)
-     values (1, now(), gen_random_uuid(), 'o', 'a', 'd', 'ready', 'v')`,
+     select n, now(), gen_random_uuid(), 'o', 'a', 'd', 'ready', 'v' from generate_series(1, $1::int) n`,
+    [deliveries],
   );
+  return { database, queue: createDeliveryQueue({ durable: pool, claims: pool }, crypto.randomUUID()) };
+}
+
+const outcomeOf = (delivery: Delivery) => ({
+  delivery,
+  kind: 'delivered' as const,
+  startedAt: performance.now(),
+  durationMs: 1,
+  delayMs: 0,
+  reason: null,
+  status: 204,
+  errorClass: null,
+  errorMessage: null,
+  responseExcerpt: null,
+  request: undefined,
+  holdsLane: false,
+  keepAttempt: true,
+  hold: null,
+});
+
+test('a settlement whose lease is past changes nothing, and a repeated one counts once', async () => {
+  const { database, queue } = await queueOf('leases', 1);
   const claim = async () => (await queue.claim([{ destination: 'd', slots: 1 }])).claimed[0]?.delivery;
   const first = await claim();
   if (first === undefined) throw new Error('nothing was claimed');
-  const failed = {
-    delivery: first,
-    kind: 'retry' as const,
-    startedAt: performance.now(),
-    durationMs: 1,
-    delayMs: 0,
-    reason: null,
-    status: 500,
-    errorClass: 'http_500',
-    errorMessage: 'no',
-    responseExcerpt: null,
-    request: undefined,
-    holdsLane: false,
-    keepAttempt: true,
-    hold: null,
-  };
+  const failure = { status: 500, errorClass: 'http_500', errorMessage: 'no' };
+  const failed = { ...outcomeOf(first), ...failure, kind: 'retry' as const };
   expect(await queue.settle([failed])).toEqual(new Set([first.id]));
   // The answer to that was lost, so it is written again.
   expect(await queue.settle([failed])).toEqual(new Set());
@@ -224,6 +234,16 @@ test('a settlement whose lease is past changes nothing, and a repeated one count
   expect(await count(database, 'deliveries', "state = 'claimed'")).toBe(1);
   expect(await queue.releaseUnknown([])).toBe(1);
   expect((await claim())?.attempts).toBe(1);
+});
+
+test('of a batch of plain outcomes those are named that others had not taken over', async () => {
+  const { database, queue } = await queueOf('fenced_in_batch', 3);
+  const { claimed } = await queue.claim([{ destination: 'd', slots: 3 }]);
+  const [first, second, third] = claimed.map(({ delivery }) => delivery.id);
+  await database.query('update observers.deliveries set lease = lease + 1 where id = $1', [second]);
+  expect(await queue.settle(claimed.map(({ delivery }) => outcomeOf(delivery)))).toEqual(new Set([first, third]));
+  expect(await count(database, 'deliveries')).toBe(1);
+  expect(await count(database, 'attempts')).toBe(2);
 });
 
 test('claiming a few reads a few, however many are queued', async () => {

@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import type { Decisions, Handover, NewDelivery, ShadowRecord } from '../contract.ts';
+import { digitsArray, textArray } from './array-literal.ts';
 import { eventBytes, eventColumns, keptEventColumns } from './event-row.ts';
 import { storable, storableJson } from './settlement.ts';
 
@@ -146,13 +147,13 @@ export function commitStatement({ overQuota = [], shadows = [] }: Decisions) {
 
 function refusedColumns(deliveries: readonly NewDelivery[]): unknown[] {
   return [
-    deliveries.map((d) => d.event.id),
-    deliveries.map((d) => d.event.at),
-    deliveries.map((d) => d.observer),
-    deliveries.map((d) => d.action),
-    deliveries.map((d) => d.destination),
-    deliveries.map((d) => laneKey(d.orderingKey)),
-    deliveries.map((d) => d.ruleVersion),
+    digitsArray(deliveries.map((d) => d.event.id)),
+    textArray(deliveries.map((d) => d.event.at)),
+    textArray(deliveries.map((d) => d.observer)),
+    textArray(deliveries.map((d) => d.action)),
+    textArray(deliveries.map((d) => d.destination)),
+    textArray(deliveries.map((d) => laneKey(d.orderingKey))),
+    textArray(deliveries.map((d) => d.ruleVersion)),
   ];
 }
 
@@ -227,37 +228,37 @@ from fault f where d.id = (select dead_letter_id from request)`;
 
 export function decisionColumns({ deliveries, faults }: Decisions, handover: Handover | null = null): unknown[] {
   return [
-    deliveries.map((d) => d.event.id),
-    deliveries.map((d) => d.event.at),
-    deliveries.map((d) => d.event.uid),
-    deliveries.map((d) => d.observer),
-    deliveries.map((d) => d.action),
-    deliveries.map((d) => d.destination),
-    deliveries.map((d) => d.event.tenant),
-    deliveries.map((d) => laneKey(d.orderingKey)),
-    deliveries.map((d) => d.ruleVersion),
-    deliveries.map((d) => handover?.leases.get(d) ?? null),
+    digitsArray(deliveries.map((d) => d.event.id)),
+    textArray(deliveries.map((d) => d.event.at)),
+    textArray(deliveries.map((d) => d.event.uid)),
+    textArray(deliveries.map((d) => d.observer)),
+    textArray(deliveries.map((d) => d.action)),
+    textArray(deliveries.map((d) => d.destination)),
+    textArray(deliveries.map((d) => d.event.tenant)),
+    textArray(deliveries.map((d) => laneKey(d.orderingKey))),
+    textArray(deliveries.map((d) => d.ruleVersion)),
+    digitsArray(deliveries.map((d) => handover?.leases.get(d) ?? null)),
     handover?.instance ?? null,
-    faults.map((f) => f.event.id),
-    faults.map((f) => f.event.at),
-    faults.map((f) => f.observer),
-    faults.map((f) => withoutNul(f.message)),
-    faults.map((f) => f.ruleVersion),
+    digitsArray(faults.map((f) => f.event.id)),
+    textArray(faults.map((f) => f.event.at)),
+    textArray(faults.map((f) => f.observer)),
+    textArray(faults.map((f) => withoutNul(f.message))),
+    textArray(faults.map((f) => f.ruleVersion)),
   ];
 }
 
 function shadowColumns(shadows: readonly ShadowRecord[]): unknown[] {
   return [
-    shadows.map((s) => s.event.id),
-    shadows.map((s) => s.event.uid),
-    shadows.map((s) => s.event.tenant),
-    shadows.map((s) => s.observer),
-    shadows.map((s) => s.action),
-    shadows.map((s) => s.destination),
-    shadows.map((s) => s.ruleVersion),
-    shadows.map((s) => (s.request === undefined ? null : storableJson(JSON.stringify(s.request)))),
-    shadows.map((s) => s.errorClass),
-    shadows.map((s) => storable(s.errorMessage)),
+    digitsArray(shadows.map((s) => s.event.id)),
+    textArray(shadows.map((s) => s.event.uid)),
+    textArray(shadows.map((s) => s.event.tenant)),
+    textArray(shadows.map((s) => s.observer)),
+    textArray(shadows.map((s) => s.action)),
+    textArray(shadows.map((s) => s.destination)),
+    textArray(shadows.map((s) => s.ruleVersion)),
+    textArray(shadows.map((s) => (s.request === undefined ? null : storableJson(JSON.stringify(s.request))))),
+    textArray(shadows.map((s) => s.errorClass)),
+    textArray(shadows.map((s) => storable(s.errorMessage))),
   ];
 }
 

@@ -5,7 +5,7 @@
 
 import type pg from 'pg';
 import { isPlain, type Settlement } from '../contract.ts';
-import { digitsArray } from './array-literal.ts';
+import { booleanArray, digitsArray, textArray } from './array-literal.ts';
 import { withTransaction } from './connection.ts';
 import { holdColumns, holdSettling } from './destination-holds.ts';
 import { noteColumns, noteSettling } from './notes.ts';
@@ -21,8 +21,7 @@ export async function settle(
   instance: string,
   settlements: readonly Settlement[],
 ): Promise<ReadonlySet<string>> {
-  if (settlements.every(isPlain))
-    return settled(await pool.query<{ id: string }>(plainSettlement(instance, settlements)));
+  if (settlements.every(isPlain)) return settlePlain(pool, instance, settlements);
   const also = { notes: settlements.some(({ note }) => note), holds: settlements.some(({ hold }) => hold) };
   const values = [
     ...settlementColumns(instance, settlements),
@@ -46,7 +45,7 @@ export async function settleWithin(
   instance: string,
   settlement: Settlement,
 ): Promise<ReadonlySet<string>> {
-  if (isPlain(settlement)) return settled(await client.query<{ id: string }>(plainSettlement(instance, [settlement])));
+  if (isPlain(settlement)) return settlePlain(client, instance, [settlement]);
   const { orderingKey, deadLetterId } = settlement.delivery;
   await lockLanes(client, orderingKey === null ? [] : [settlement], deadLetterId === null ? [] : [deadLetterId]);
   const values = settlementColumns(instance, [settlement]);
@@ -81,18 +80,18 @@ function settlementColumns(instance: string, settlements: readonly Settlement[])
     instance,
     digitsArray(column((s) => s.delivery.id)),
     digitsArray(column((s) => s.delivery.lease)),
-    column((s) => s.kind),
+    textArray(column((s) => s.kind)),
     digitsArray(column(age)),
     digitsArray(column((s) => s.durationMs)),
     digitsArray(column((s) => s.delayMs)),
-    column((s) => s.reason),
+    textArray(column((s) => s.reason)),
     digitsArray(column((s) => s.status)),
-    column((s) => storable(s.errorClass)),
-    column((s) => storable(s.errorMessage)),
-    column((s) => storable(s.responseExcerpt)),
-    column((s) => (s.request === undefined ? null : storableJson(JSON.stringify(s.request)))),
-    column((s) => s.keepAttempt && s.startedAt !== null),
-    column((s) => s.holdsLane),
+    textArray(column((s) => storable(s.errorClass))),
+    textArray(column((s) => storable(s.errorMessage))),
+    textArray(column((s) => storable(s.responseExcerpt))),
+    textArray(column((s) => (s.request === undefined ? null : storableJson(JSON.stringify(s.request))))),
+    booleanArray(column((s) => s.keepAttempt && s.startedAt !== null)),
+    booleanArray(column((s) => s.holdsLane)),
   ];
 }
 
@@ -123,24 +122,31 @@ history as (
          g.duration_ms, 'delivered', g.status, g.excerpt, $1::uuid, g.rule_version, g.replay_run
   from gone g where g.keep
 )
-select id::text as id from gone`;
+-- Which ones only when some are missing: a row for each would be read by us for nothing.
+select case when count(*) < cardinality($2::bigint[]) then coalesce(array_agg(id::text), '{}') end as these from gone`;
 
-function plainSettlement(instance: string, settlements: readonly Settlement[]) {
+async function settlePlain(
+  connection: pg.Pool | pg.PoolClient,
+  instance: string,
+  settlements: readonly Settlement[],
+): Promise<ReadonlySet<string>> {
   const digits = (value: (s: Settlement) => string | number | null) => digitsArray(settlements.map(value));
-  return {
+  const values = [
+    instance,
+    digits((s) => s.delivery.id),
+    digits((s) => s.delivery.lease),
+    digits(age),
+    digits((s) => s.durationMs),
+    digits((s) => s.status),
+    textArray(settlements.map((s) => storable(s.responseExcerpt))),
+    booleanArray(settlements.map((s) => s.keepAttempt)),
+  ];
+  const { rows } = await connection.query<{ these: string[] | null }>({
     name: 'settle_plain',
     text: plainQuery,
-    values: [
-      instance,
-      digits((s) => s.delivery.id),
-      digits((s) => s.delivery.lease),
-      digits(age),
-      digits((s) => s.durationMs),
-      digits((s) => s.status),
-      settlements.map((s) => storable(s.responseExcerpt)),
-      settlements.map((s) => s.keepAttempt),
-    ],
-  };
+    values,
+  });
+  return new Set(rows[0]?.these ?? settlements.map((s) => s.delivery.id));
 }
 
 /** PostgreSQL text holds no U+0000 and no half of a surrogate pair, and what a receiver answers may. */
