@@ -1,6 +1,7 @@
 import { messageId } from '../domain/delivery.ts';
-import type { Scope } from '../domain/expression.ts';
+import type { EventRecord } from '../domain/event.ts';
 import type { Action, Destination } from '../domain/rules.ts';
+import { createScope } from '../expression/index.ts';
 import type { ActionServices, DestinationClient } from './contract.ts';
 import { openDestination } from './registry.ts';
 
@@ -9,11 +10,20 @@ export function openForRendering(destination: Destination): DestinationClient {
   return openDestination(destination, idle);
 }
 
-/** What would be sent. @throws ExpressionError when it can't be rendered */
-export function renderOnly(client: DestinationClient, scope: Scope, observer: string, action: Action): unknown {
-  const { record } = scope;
-  const id = messageId(record.uid, observer, action.name);
-  return client.render(action, { record, delivery: { id, observer, action: action.name, replay: false } }, id);
+/**
+ * What is to be sent for an event, by whoever sends it or only shows it.
+ * @param replay a person asked for it again
+ * @throws ExpressionError when it can't be rendered
+ */
+export function renderDelivery<A extends Action, Request>(
+  client: DestinationClient<A, Request>,
+  action: A,
+  event: EventRecord,
+  observer: string,
+  replay = false,
+): Request {
+  const id = messageId(event.uid, observer, action.name);
+  return client.render(action, createScope(event, { id, observer, action: action.name, replay }), id);
 }
 
 const idle: ActionServices = {

@@ -2,10 +2,11 @@ import { randomUUID } from 'node:crypto';
 import type { DestinationClient } from '../actions/contract.ts';
 import { Deadline } from '../actions/deadline.ts';
 import { openDestination } from '../actions/registry.ts';
+import { renderDelivery } from '../actions/rendering.ts';
 import { messageId } from '../domain/delivery.ts';
 import type { EventRecord } from '../domain/event.ts';
 import type { Action, Destination, EmailDestination, SlackDestination, WebhookDestination } from '../domain/rules.ts';
-import { compileTemplate, createScope } from '../expression/index.ts';
+import { compileTemplate } from '../expression/index.ts';
 import { ok, problem, type Verdict, warning } from './finding.ts';
 
 export interface TestOptions {
@@ -30,13 +31,12 @@ export async function sendTest(destination: Destination, options: TestOptions): 
   try {
     client = openDestination(destination, unneeded);
     const event = testEvent();
-    const id = messageId(event.uid, observer, action.name);
-    const facts = { id, observer, action: action.name, replay: false };
-    const rendered = client.render(action, createScope(event, facts), id);
+    const rendered = renderDelivery(client, action, event, observer);
     // A receiver of batches knows no other form.
     const request = client.combining?.combine([rendered]) ?? rendered;
     const outcome = await client.send(request, { deadline, timeoutMs: destination.timeoutMs, number: 1 });
     const status = outcome.status === null ? '' : ` (${outcome.status})`;
+    const id = messageId(event.uid, observer, action.name);
     if (outcome.errorClass === null) return ok(`the test was taken${status}, id ${id}`);
     return problem(
       `the test was not taken: ${outcome.message}`,

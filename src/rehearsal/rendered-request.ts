@@ -1,5 +1,5 @@
 import type { DestinationClient } from '../actions/contract.ts';
-import { openForRendering, renderOnly } from '../actions/rendering.ts';
+import { openForRendering, renderDelivery } from '../actions/rendering.ts';
 import type { Scope } from '../domain/expression.ts';
 import type { Action } from '../domain/rules.ts';
 
@@ -12,7 +12,7 @@ import type { Action } from '../domain/rules.ts';
 export async function renderedRequest(scope: Scope, observer: string, action: Action): Promise<string> {
   const client = openForRendering(action.destination);
   try {
-    return described(client, renderOnly(client, scope, observer, action));
+    return described(client, renderDelivery(client, action, scope.record, observer));
   } finally {
     await client.close();
   }

@@ -1,6 +1,6 @@
 import type { DestinationClient } from '../../actions/contract.ts';
 import { createKeptTextRedactor, redactDeep } from '../../actions/kept-redaction.ts';
-import { openForRendering, renderOnly } from '../../actions/rendering.ts';
+import { openForRendering, renderDelivery } from '../../actions/rendering.ts';
 import type { Action, Config, Destination } from '../../domain/rules.ts';
 import type { ShadowRecord } from '../../transport/contract.ts';
 import type { Shadowed } from './decide.ts';
@@ -29,7 +29,7 @@ export class ShadowRenderer {
   #rendered(one: Shadowed, action: Action): ShadowRecord {
     try {
       const client = this.#clientOf(action.destination);
-      const request = renderOnly(client, one.scope, one.observer.name, action);
+      const request = renderDelivery(client, action, one.scope.record, one.observer.name);
       return this.#record(one, action, redactDeep(client.describe(request), this.#text), null, null);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);

@@ -1,14 +1,14 @@
 import type { AttemptContext, DestinationClient, NoteKey } from '../../actions/contract.ts';
 import { Deadline } from '../../actions/deadline.ts';
 import { retry } from '../../actions/outcomes.ts';
+import { renderDelivery } from '../../actions/rendering.ts';
 import { depthOf } from '../../domain/causation.ts';
-import { type Delivery, isReplay, messageId } from '../../domain/delivery.ts';
+import { type Delivery, isReplay } from '../../domain/delivery.ts';
 import type { EventRecord } from '../../domain/event.ts';
 import { ExpressionError } from '../../domain/expression.ts';
 import type { DeadLetterReason, Outcome } from '../../domain/outcome.ts';
 import type { Action } from '../../domain/rules.ts';
 import { traceHeaders } from '../../domain/trace.ts';
-import { createScope } from '../../expression/index.ts';
 import type { NoteName, OpenedNote, Settlement } from '../../transport/contract.ts';
 import type { Cancellation } from './cancellation.ts';
 import { consequenceOf } from './consequence.ts';
@@ -41,9 +41,7 @@ export async function attempt(
   const made = delivery.attempts + 1;
   let request: unknown;
   try {
-    const id = messageId(event.uid, delivery.observer, delivery.action);
-    const facts = { id, observer: delivery.observer, action: delivery.action, replay: isReplay(delivery) };
-    request = client.render(action, createScope(event, facts), id);
+    request = renderDelivery(client, action, event, delivery.observer, isReplay(delivery));
   } catch (error) {
     return unsent(delivery, startedAt, 'engine_fault', 'template', faultMessage(action, error));
   }

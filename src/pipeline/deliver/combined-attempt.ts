@@ -1,11 +1,11 @@
 import type { Combining, DestinationClient } from '../../actions/contract.ts';
 import { Deadline } from '../../actions/deadline.ts';
-import { isReplay, messageId } from '../../domain/delivery.ts';
+import { renderDelivery } from '../../actions/rendering.ts';
+import { isReplay } from '../../domain/delivery.ts';
 import type { EventRecord } from '../../domain/event.ts';
 import type { Gathering } from '../../domain/gathering.ts';
 import type { Outcome } from '../../domain/outcome.ts';
 import type { Action } from '../../domain/rules.ts';
-import { createScope } from '../../expression/index.ts';
 import type { ClaimedDelivery, Settlement } from '../../transport/contract.ts';
 import { describe, faultMessage, isFirst, noNote, noteName, type Surroundings, send, unsent } from './attempt.ts';
 import { consequenceOf } from './consequence.ts';
@@ -37,14 +37,12 @@ export function renderMember(
 ): Rendered | Settlement {
   const startedAt = performance.now();
   const { claimed, event, action } = member;
-  const { observer, action: name } = claimed.delivery;
+  const { delivery } = claimed;
   try {
-    const id = messageId(event.uid, observer, name);
-    const facts = { id, observer, action: name, replay: isReplay(claimed.delivery) };
-    const request = client.render(action, createScope(event, facts), id);
+    const request = renderDelivery(client, action, event, delivery.observer, isReplay(delivery));
     return { ...member, request, key: combining.keyOf(request), bytes: combining.sizeOf(request) };
   } catch (error) {
-    return unsent(claimed.delivery, startedAt, 'engine_fault', 'template', faultMessage(action, error));
+    return unsent(delivery, startedAt, 'engine_fault', 'template', faultMessage(action, error));
   }
 }
 
