@@ -12,6 +12,7 @@ import { createPool, isTransient } from '../../src/transport/postgres/connection
 import { createDeliveryQueue } from '../../src/transport/postgres/delivery-queue.ts';
 import { createInstanceRegistry } from '../../src/transport/postgres/instance-registry.ts';
 import type { TestDatabase } from '../support/database.ts';
+import { settlementOf } from '../support/settlement.ts';
 import { hotTable, openSession, prepare, type Rules } from './support.ts';
 
 const destinations = ['http://127.0.0.1:9/a', 'http://127.0.0.1:9/b'];
@@ -143,22 +144,7 @@ class Storm {
     if (kind === 'dead' && delivery.deadLetterId === null) {
       this.seen[holdsLane ? 'held' : 'skipped'] += 1;
     }
-    return {
-      delivery,
-      kind,
-      startedAt: performance.now(),
-      durationMs: 1,
-      delayMs: 0,
-      reason: kind === 'dead' ? 'rejected' : null,
-      status: null,
-      errorClass: null,
-      errorMessage: null,
-      responseExcerpt: null,
-      request: undefined,
-      holdsLane,
-      keepAttempt: false,
-      hold: null,
-    };
+    return settlementOf(delivery, kind, { holdsLane, keepAttempt: false });
   }
 
   /** Replays and discards dead letters. */

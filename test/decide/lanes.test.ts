@@ -8,6 +8,7 @@ import type { ClaimedDelivery, DeliveryQueue, Settlement } from '../../src/trans
 import { createPool } from '../../src/transport/postgres/connection.ts';
 import { createDeliveryQueue } from '../../src/transport/postgres/delivery-queue.ts';
 import type { TestDatabase } from '../support/database.ts';
+import { settlementOf } from '../support/settlement.ts';
 import { drain, hotTable, openSession, prepare, type Rules } from './support.ts';
 
 const urls = ['http://127.0.0.1:9/a', 'http://127.0.0.1:9/b'] as const;
@@ -117,25 +118,8 @@ function openQueue(database: TestDatabase): DeliveryQueue {
   return createDeliveryQueue({ durable: pool, claims: pool }, randomUUID());
 }
 
-function outcome({ delivery }: ClaimedDelivery, kind: Settlement['kind']): Settlement {
-  const failed = kind !== 'delivered';
-  return {
-    delivery,
-    kind,
-    startedAt: performance.now(),
-    durationMs: 1,
-    delayMs: 0,
-    reason: kind === 'dead' ? 'rejected' : null,
-    status: failed ? 500 : 200,
-    errorClass: failed ? 'http_5xx' : null,
-    errorMessage: failed ? 'no' : null,
-    responseExcerpt: null,
-    request: undefined,
-    holdsLane: false,
-    keepAttempt: false,
-    hold: null,
-  };
-}
+const outcome = ({ delivery }: ClaimedDelivery, kind: Settlement['kind']) =>
+  settlementOf(delivery, kind, { keepAttempt: false });
 
 async function states(database: TestDatabase): Promise<string[][]> {
   const { rows } = await database.query<{ states: string[] }>(

@@ -4,6 +4,7 @@ import type { DeliveryQueue, NoteName, Settlement } from '../../src/transport/co
 import { createDeliveryQueue } from '../../src/transport/postgres/delivery-queue.ts';
 import { trimNotes } from '../../src/transport/postgres/notes.ts';
 import type { TestDatabase } from '../support/database.ts';
+import { settlementOf } from '../support/settlement.ts';
 import { count, migrated } from './fixture.ts';
 
 let database: TestDatabase;
@@ -41,25 +42,8 @@ async function site(destination: string, deliveries: number): Promise<Site> {
   };
 }
 
-function outcome(delivery: Delivery, kind: 'delivered' | 'retry' | 'dead', note: Settlement['note']): Settlement {
-  const failed = kind === 'delivered' ? null : 'no';
-  return {
-    delivery,
-    kind,
-    startedAt: performance.now(),
-    durationMs: 1,
-    delayMs: 0,
-    reason: kind === 'dead' ? 'rejected' : null,
-    status: null,
-    errorClass: failed,
-    errorMessage: failed,
-    responseExcerpt: null,
-    request: undefined,
-    holdsLane: false,
-    keepAttempt: true,
-    ...(note !== undefined && { note }),
-  };
-}
+const outcome = (delivery: Delivery, kind: Settlement['kind'], note: Settlement['note']) =>
+  settlementOf(delivery, kind, note === undefined ? {} : { note });
 
 test('of two that miss a note, one goes on; with its outcome the other one finds it', async () => {
   const { queues, claim } = await site('two', 2);

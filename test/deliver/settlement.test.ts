@@ -1,9 +1,9 @@
 import pg from 'pg';
 import { expect, onTestFinished, test } from 'vitest';
-import type { Delivery } from '../../src/domain/delivery.ts';
 import { connectionConfig } from '../../src/transport/postgres/connection.ts';
 import { createDeliveryQueue } from '../../src/transport/postgres/delivery-queue.ts';
 import type { TestDatabase } from '../support/database.ts';
+import { settlementOf } from '../support/settlement.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { count, drained, emit, emitMany, eventually, migrated, receiver, rules, run } from './fixture.ts';
 
@@ -198,30 +198,12 @@ async function queueOf(label: string, deliveries: number) {
   return { database, queue: createDeliveryQueue({ durable: pool, claims: pool }, crypto.randomUUID()) };
 }
 
-const outcomeOf = (delivery: Delivery) => ({
-  delivery,
-  kind: 'delivered' as const,
-  startedAt: performance.now(),
-  durationMs: 1,
-  delayMs: 0,
-  reason: null,
-  status: 204,
-  errorClass: null,
-  errorMessage: null,
-  responseExcerpt: null,
-  request: undefined,
-  holdsLane: false,
-  keepAttempt: true,
-  hold: null,
-});
-
 test('a settlement whose lease is past changes nothing, and a repeated one counts once', async () => {
   const { database, queue } = await queueOf('leases', 1);
   const claim = async () => (await queue.claim([{ destination: 'd', slots: 1 }])).claimed[0]?.delivery;
   const first = await claim();
   if (first === undefined) throw new Error('nothing was claimed');
-  const failure = { status: 500, errorClass: 'http_500', errorMessage: 'no' };
-  const failed = { ...outcomeOf(first), ...failure, kind: 'retry' as const };
+  const failed = settlementOf(first, 'retry');
   expect(await queue.settle([failed])).toEqual(new Set([first.id]));
   // The answer to that was lost, so it is written again.
   expect(await queue.settle([failed])).toEqual(new Set());
@@ -241,7 +223,7 @@ test('of a batch of plain outcomes those are named that others had not taken ove
   const { claimed } = await queue.claim([{ destination: 'd', slots: 3 }]);
   const [first, second, third] = claimed.map(({ delivery }) => delivery.id);
   await database.query('update observers.deliveries set lease = lease + 1 where id = $1', [second]);
-  expect(await queue.settle(claimed.map(({ delivery }) => outcomeOf(delivery)))).toEqual(new Set([first, third]));
+  expect(await queue.settle(claimed.map(({ delivery }) => settlementOf(delivery)))).toEqual(new Set([first, third]));
   expect(await count(database, 'deliveries')).toBe(1);
   expect(await count(database, 'attempts')).toBe(2);
 });

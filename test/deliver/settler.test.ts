@@ -3,30 +3,14 @@ import type { Delivery } from '../../src/domain/delivery.ts';
 import type { TelemetryEvent } from '../../src/domain/telemetry.ts';
 import { Settler } from '../../src/pipeline/deliver/settler.ts';
 import type { DeliveryQueue, Settlement } from '../../src/transport/contract.ts';
+import { settlementOf } from '../support/settlement.ts';
 import { eventually } from './fixture.ts';
 
 /** Away, as the transport says it. */
 const away = new Error('away');
 
-function settlement(id: number, overrides: Partial<Settlement> = {}): Settlement {
-  return {
-    delivery: { id: String(id), lease: '1' } as Delivery,
-    kind: 'delivered',
-    startedAt: 0,
-    durationMs: 1,
-    delayMs: 0,
-    reason: null,
-    status: 204,
-    errorClass: null,
-    errorMessage: null,
-    responseExcerpt: null,
-    request: undefined,
-    holdsLane: false,
-    keepAttempt: true,
-    hold: null,
-    ...overrides,
-  };
-}
+const settlement = (id: number, overrides: Partial<Settlement> = {}) =>
+  settlementOf({ id: String(id), lease: '1' } as Delivery, overrides.kind, overrides);
 
 function fixture(settle: (batch: readonly Settlement[], call: number) => Promise<void> | void) {
   const batches: (readonly Settlement[])[] = [];
