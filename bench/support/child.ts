@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { processorMs, residentMb } from './processor-time.ts';
 
 export interface Child {
@@ -72,4 +73,29 @@ function childOf(started: ChildProcess, exited: Promise<[number | null, NodeJS.S
       if (status !== 0 && signal !== 'SIGTERM') throw new Error(`it ended with ${signal ?? `status ${status}`}`);
     },
   };
+}
+
+export interface Measured {
+  readonly stdout: string;
+  /** From its start to its end, as seen every few milliseconds. */
+  readonly processorMs: number;
+  readonly peakMb: number;
+}
+
+/** Runs a program to its end. @throws when that is not status 0 */
+export async function measureProgram(command: string, args: readonly string[]): Promise<Measured> {
+  const started = spawn(command, args, { cwd: repository, stdio: ['ignore', 'pipe', 'inherit'] });
+  const exited = once(started, 'exit');
+  running.add(started);
+  let seen = { processorMs: 0, peakMb: 0 };
+  const look = setInterval(() => {
+    const [ms, { peak }] = [processorMs(started.pid), residentMb(started.pid)];
+    if (Number.isFinite(ms + peak)) seen = { processorMs: ms, peakMb: peak };
+  }, 5);
+  const stdout = await text(started.stdout);
+  const [status] = await exited;
+  clearInterval(look);
+  running.delete(started);
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with status ${status}`);
+  return { stdout, ...seen };
 }

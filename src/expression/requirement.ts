@@ -27,9 +27,16 @@ export interface Fact {
 
 export type Requirement = readonly Fact[];
 
-/** Each of them must be met. None: only an evaluation can tell. */
+/** Each of them must be met, those first that are quick to look up. None: only an evaluation can tell. */
 export function requirementsOf(condition: CompiledExpression | null): readonly Requirement[] {
-  return condition instanceof Expression ? conjuncts(condition.ast) : [];
+  if (!(condition instanceof Expression)) return [];
+  const required = conjuncts(condition.ast);
+  return [...required.filter((one) => !comparesImages(one)), ...required.filter(comparesImages)];
+}
+
+/** `changed` takes longer than to parse an image, and an index asks for it on every event. */
+function comparesImages(requirement: Requirement): boolean {
+  return requirement.some(({ subject }) => subject === changedSubject);
 }
 
 function conjuncts(node: ASTNode): readonly Requirement[] {

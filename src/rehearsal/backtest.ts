@@ -54,8 +54,8 @@ export class Backtest {
     return [...this.#tallies.values()];
   }
 
-  /** @param firedOn names of the observers that fired on the event then */
-  add(stored: readonly EventRecord[], firedOn: (eventId: string) => Iterable<string>): void {
+  /** @param firedOn names of the observers that fired on the event then, maybe some twice */
+  add(stored: readonly EventRecord[], firedOn: (eventId: string) => readonly string[]): void {
     this.events += stored.length;
     const { events, deliveries, faults, shadowed } = decide(stored, this.#rules);
     const firing = new Map<string, Set<string>>();
@@ -65,8 +65,11 @@ export class Backtest {
       else this.#fault(scope.record, observer.name, fault);
     }
     for (const { event, observer, message } of faults) this.#fault(event, observer, message);
-    // Most events concern nobody, then and now.
-    for (const event of events) this.#compare(event, firing.get(event.id) ?? nobody, new Set(firedOn(event.id)));
+    for (const event of events) {
+      const [would, did] = [firing.get(event.id), firedOn(event.id)];
+      // Most events concern nobody, then and now.
+      if (would !== undefined || did.length > 0) this.#compare(event, would ?? nobody, new Set(did));
+    }
   }
 
   #compare(event: EventRecord, would: ReadonlySet<string>, did: ReadonlySet<string>): void {

@@ -111,6 +111,7 @@ function countFacts(requirements: readonly (readonly Requirement[])[]): Counts {
   return counts;
 }
 
+/** Among equals the first, which is quick to look up. */
 function rarestOf(required: readonly Requirement[], counts: Counts): Requirement | null {
   let rarest: Requirement | null = null;
   let fewest = Number.POSITIVE_INFINITY;

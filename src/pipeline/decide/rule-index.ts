@@ -1,4 +1,4 @@
-import type { EventRecord } from '../../domain/event.ts';
+import type { EventRecord, Operation } from '../../domain/event.ts';
 import type { Scope } from '../../domain/expression.ts';
 import type { Config, Observer } from '../../domain/rules.ts';
 import { SourceNames } from '../../domain/source-names.ts';
@@ -10,23 +10,22 @@ import { ShadowRenderer } from './shadows.ts';
 export class RuleIndex {
   readonly #names: SourceNames;
   readonly #byName: ReadonlyMap<string, Observer>;
-  readonly #indexes: ReadonlyMap<string, ObserverIndex>;
+  /** Not by a text of both: making one for each event takes longer than to look twice. */
+  readonly #indexes: ReadonlyMap<Operation, ReadonlyMap<string, ObserverIndex>>;
   readonly shadows: ShadowRenderer;
 
   constructor(config: Config) {
     this.#names = new SourceNames(config.sources.values());
     this.#byName = config.observers;
     this.shadows = new ShadowRenderer(config);
-    const observers = new Map<string, Observer[]>();
+    const listed = new Map<Operation, Map<string, Observer[]>>();
     for (const observer of config.observers.values()) {
       for (const operation of observer.on) {
-        const key = keyOf(observer.source.name, operation);
-        const listed = observers.get(key);
-        if (listed === undefined) observers.set(key, [observer]);
-        else listed.push(observer);
+        const bySource = entry(listed, operation, () => new Map<string, Observer[]>());
+        entry(bySource, observer.source.name, () => []).push(observer);
       }
     }
-    this.#indexes = new Map([...observers].map(([key, listed]) => [key, new ObserverIndex(listed)]));
+    this.#indexes = mapped(listed, (bySource) => mapped(bySource, (observers) => new ObserverIndex(observers)));
   }
 
   /** The stored event under the source's name in the file. */
@@ -39,7 +38,7 @@ export class RuleIndex {
    * @param event as `named` returned it
    */
   candidates(event: EventRecord, scope: Scope = createScope(event)): readonly Observer[] {
-    return this.#indexes.get(keyOf(event.source, event.operation))?.candidates(scope) ?? [];
+    return this.#indexes.get(event.operation)?.get(event.source)?.candidates(scope) ?? [];
   }
 
   observer(name: string): Observer | null {
@@ -47,6 +46,12 @@ export class RuleIndex {
   }
 }
 
-function keyOf(source: string, operation: string): string {
-  return `${operation} ${source}`;
+function entry<Key, Value>(map: Map<Key, Value>, key: Key, make: () => Value): Value {
+  const found = map.get(key) ?? make();
+  map.set(key, found);
+  return found;
+}
+
+function mapped<Key, From, To>(map: ReadonlyMap<Key, From>, change: (value: From) => To): ReadonlyMap<Key, To> {
+  return new Map([...map].map(([key, value]) => [key, change(value)]));
 }
