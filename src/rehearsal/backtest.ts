@@ -105,5 +105,7 @@ function namesOf(firing: Map<string, Set<string>>, id: string): Set<string> {
 
 function note(examples: Examples, { id, uid, source, operation, key, at }: EventRecord): void {
   examples.count += 1;
-  if (examples.events.length < mostExamples) examples.events.push({ id, uid, source, operation, key, at });
+  if (examples.events.length === mostExamples) return;
+  // A copy, for a part of a text that was read would keep the whole page in memory.
+  examples.events.push(JSON.parse(JSON.stringify({ id, uid, source, operation, key, at })));
 }

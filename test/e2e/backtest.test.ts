@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { runProgram } from '../support/processes.ts';
+import { runProgram, startProgram, type TestProcess } from '../support/processes.ts';
 import { apply, createShop, receiver } from './shop.ts';
 import { eventually, rulesFile, startSidecar } from './support.ts';
 
@@ -95,10 +95,56 @@ test('backtest: who would fire, who did (delivered, waiting, dead or in the shad
   expect(await runProgram(['backtest', '-c', now])).toMatchObject({ status: 2 });
   expect(await runProgram(['backtest', '-c', now, '--since', 'monday'])).toMatchObject({
     status: 2,
-    stderr: expect.stringContaining('Write 30m, 12h or 7d'),
+    stderr: expect.stringContaining('Write 30m, 2h or 7d'),
   });
   expect(await runProgram(['backtest', '-c', now, '--since', '1h', '--observer', 'bigg'])).toMatchObject({
     status: 2,
     stderr: expect.stringContaining('did you mean big?'),
   });
+});
+
+test('backtest: Ctrl-C ends it after the page at hand and tells what was found; so does an error of the database, with status 3', {
+  timeout: 120_000,
+}, async () => {
+  const database = await createShop('backtest_stopped');
+  const file = await rulesFile(rulesOf(database.url, 'http://127.0.0.1:9/', 2));
+  await apply(file);
+  await database.query(`select observers.emit('signup_topic', '{"plan": "pro"}') from generate_series(1, 20000)`);
+  await database.query(
+    'update observers.checkpoints set snapshot = pg_current_snapshot(), target = null, after_id = 0',
+  );
+  const locking = await database.pool().connect();
+  const whileReading = async (act: (child: TestProcess, pid: number) => Promise<unknown>) => {
+    await locking.query('begin');
+    await locking.query('lock table observers.attempts in access exclusive mode');
+    const child = startProgram(['backtest', '-c', file, '--since', '1h', '--json']);
+    const pid = await eventually('it reads the first page', async () => {
+      const { rows } = await database.query<{ pid: number }>(
+        `select l.pid from pg_locks l join pg_database d on d.oid = l.database and d.datname = current_database() where not l.granted`,
+      );
+      return rows[0]?.pid;
+    });
+    await act(child, pid);
+    await locking.query('commit');
+    return child;
+  };
+
+  const interrupted = await whileReading(async (child) => child.signal('SIGINT'));
+  expect(await interrupted.exited).toMatchObject({ status: 1 });
+  const found = JSON.parse(interrupted.stdout());
+  expect(found).toMatchObject({ complete: false });
+  // The page at hand, or the one ahead when the signal came to it later than the page did.
+  expect([2_000, 4_000]).toContain(found.events);
+  expect(found.observers[2]).toMatchObject({
+    observer: 'joined',
+    would_fire: found.events,
+    only_would: { count: found.events },
+  });
+  expect(found.observers[2].only_would.events.map(({ id }: { id: string }) => id)).toEqual(['1', '2', '3', '4', '5']);
+
+  const cut = await whileReading((_, pid) => database.query('select pg_terminate_backend($1)', [pid]));
+  expect(await cut.exited).toMatchObject({ status: 3 });
+  expect(cut.stdout()).toBe('');
+  expect(cut.stderr()).toContain('is not reachable: terminating connection due to administrator command');
+  locking.release();
 });

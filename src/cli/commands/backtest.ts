@@ -4,7 +4,6 @@ import type { Config, Observer } from '../../domain/rules.ts';
 import {
   type PastRange,
   type PastSpan,
-  readAttempted,
   readPastEvents,
   readQueuedAndDead,
   readSpan,
@@ -64,8 +63,8 @@ async function backtest(
     for await (const rows of readQueuedAndDead(pool, span))
       for (const row of rows) waitingOrDead.add(row.event_id, row.observer);
     const progress = new Progress('events');
-    for await (const { events, fired } of pages(pool, range, span)) {
-      tally.add(events, (id) => [...(fired.get(id) ?? []), ...waitingOrDead.of(id)]);
+    for await (const { events, fired } of readPastEvents(pool, range, span)) {
+      tally.add(events, (id) => together(fired.get(id), waitingOrDead.of(id)));
       progress.show(shareOf(span, events.at(-1)?.id), tally.events);
       if (interrupt.happened) break;
     }
@@ -88,34 +87,11 @@ async function backtest(
 /** `observers.emit` records its topic. */
 const sourceInLog = ({ source }: Observer): string => (source.kind === 'topic' ? source.topic : source.name);
 
-interface Page {
-  readonly events: Awaited<ReturnType<typeof readPastEvents>>;
-  /** By event, the observers of which the history knows. */
-  readonly fired: ReadonlyMap<string, readonly string[]>;
-}
+const nobody: readonly string[] = [];
 
-/** One page ahead: the server reads the next while this one is decided. */
-async function* pages(pool: pg.Pool, range: PastRange, span: PastSpan): AsyncGenerator<Page> {
-  const load = async (after: string): Promise<Page> => {
-    const events = await readPastEvents(pool, range, span, after);
-    const [first, last] = [events[0], events.at(-1)];
-    const rows =
-      first === undefined || last === undefined ? [] : await readAttempted(pool, first.id, last.id, range.sinceMs);
-    const fired = new Map<string, string[]>();
-    for (const { event_id: id, observer } of rows) fired.set(id, [...(fired.get(id) ?? []), observer]);
-    return { events, fired };
-  };
-  let next = load(String(BigInt(span.first) - 1n));
-  for (;;) {
-    const page = await next;
-    const last = page.events.at(-1);
-    if (last === undefined) return;
-    next = load(last.id);
-    // An error of it is told when its turn comes; nobody waits for it when this is the last page that is wanted.
-    next.catch(() => {});
-    yield page;
-  }
-}
+/** Without a list of its own for each event that concerned nobody. */
+const together = (tried: readonly string[] = nobody, others: readonly string[]): readonly string[] =>
+  tried.length === 0 ? others : [...tried, ...others];
 
 function shareOf({ first, last }: PastSpan, reached: string | undefined): number {
   const whole = Number(BigInt(last) - BigInt(first));

@@ -75,7 +75,7 @@ export function toEventRecord(row: EventRow): EventRecord {
  * '2026-11-20 12:00:00.12+00' as ISO 8601 with microseconds. `to_char(… at time zone …)` took the server longer than all
  * other columns of an event without images.
  */
-function isoUtc(at: string): string {
+export function isoUtc(at: string): string {
   if (at.charCodeAt(10) !== space || !at.endsWith('+00')) throw new Error(`${at} is not a time in UTC`);
   return `${at.slice(0, 10)}T${at.slice(11, 19)}.${at.slice(20, -3).padEnd(6, '0')}Z`;
 }

@@ -5,7 +5,8 @@
 
 import type pg from 'pg';
 import type { EventRecord } from '../../domain/event.ts';
-import { type EventRow, eventBytes, eventColumns, toEventRecord } from './event-row.ts';
+import { type PageRow, pageColumns, toEventRecords } from './event-page.ts';
+import { eventBytes } from './event-row.ts';
 
 export interface PastRange {
   /** Unix milliseconds. */
@@ -44,54 +45,87 @@ const bytesPerPage = 16 * 1024 * 1024;
 /**
  * $1, $2 time, $3 after id, $4 last id, $5 sources. Only what is routed: of the others nobody can say what they did. The snapshot is
  * asked only about events younger than its oldest transaction.
+ *
+ * Fired, by the history of attempts: what was attempted at least once, or recorded by a shadow. In the same statement, for
+ * another round trip would be a pause in the reading ahead. Nested, for a materialized page would be copied once more.
  */
 const pageQuery = `
-select ${eventColumns('e')} from (
-  select e.*, sum(${eventBytes('e')}) over (order by e.id rows unbounded preceding) as bytes, row_number() over (order by e.id) as n
+select page.*, fired.pairs
+from (
+  select ${pageColumns('e')}, min(e.id) as first, max(e.id) as last
   from (
-    select e.* from observers.events e join observers.checkpoints c on c.consumer = 'router'
-    where ${within.replaceAll('created_at', 'e.created_at')} and e.id > $3::bigint and e.id <= $4::bigint and e.source = any ($5::text[])
-      and (e.xid < pg_snapshot_xmin(c.snapshot) or pg_visible_in_snapshot(e.xid, c.snapshot)
-           or (c.target is not null and e.id <= c.after_id and pg_visible_in_snapshot(e.xid, c.target)))
-    order by e.id limit ${eventsPerPage}
+    select e.* from (
+      select e.*, sum(${eventBytes('e')}) over (order by e.id rows unbounded preceding) as bytes, row_number() over (order by e.id) as n
+      from (
+        select e.* from observers.events e join observers.checkpoints c on c.consumer = 'router'
+        where ${within.replaceAll('created_at', 'e.created_at')} and e.id > $3::bigint and e.id <= $4::bigint and e.source = any ($5::text[])
+          and (e.xid < pg_snapshot_xmin(c.snapshot) or pg_visible_in_snapshot(e.xid, c.snapshot)
+               or (c.target is not null and e.id <= c.after_id and pg_visible_in_snapshot(e.xid, c.target)))
+        order by e.id limit ${eventsPerPage}
+      ) e
+    ) e
+    where e.bytes <= ${bytesPerPage} or e.n = 1
+    order by e.id
   ) e
-) e
-where e.bytes <= ${bytesPerPage} or e.n = 1
-order by e.id`;
+) page
+cross join lateral (
+  select coalesce(json_agg(json_build_array(a.event_id::text, a.observer)), '[]') as pairs
+  from (
+    select distinct event_id, observer from observers.attempts
+    where event_id between page.first and page.last and action <> '' and started_at >= to_timestamp($1::float8 / 1000) - interval '1 hour'
+  ) a
+) fired`;
 
-/** In the order of their ids; empty behind the last. */
-export async function readPastEvents(
+export interface PastPage {
+  /** In the order of their ids; never empty. */
+  readonly events: readonly EventRecord[];
+  /** Names of the observers that fired on an event, as far as the history knows: it led to an attempt, or to a line of a shadow. */
+  readonly fired: ReadonlyMap<string, readonly string[]>;
+}
+
+/**
+ * All pages in order, one of them ahead: the server reads the next while the caller looks at this one. No further, so that memory
+ * stays the same.
+ */
+export async function* readPastEvents(pool: pg.Pool, range: PastRange, span: PastSpan): AsyncGenerator<PastPage> {
+  let next = readPage(pool, range, span, String(BigInt(span.first) - 1n));
+  for (;;) {
+    const page = await next;
+    const last = page.events.at(-1);
+    if (last === undefined) return;
+    next = readPage(pool, range, span, last.id);
+    // An error of it is told when its turn comes; nobody waits for it when this is the last page that is wanted.
+    next.catch(() => {});
+    yield page;
+  }
+}
+
+async function readPage(
   pool: pg.Pool,
   { sinceMs, untilMs, sources }: PastRange,
   { last }: PastSpan,
   after: string,
-): Promise<readonly EventRecord[]> {
+): Promise<PastPage> {
   const values = [sinceMs, untilMs, after, last, sources];
-  const { rows } = await pool.query<EventRow>({ name: 'past_events', text: pageQuery, values });
-  return rows.map(toEventRecord);
+  const { rows } = await pool.query<PageRow & { pairs: readonly (readonly [string, string])[] }>({
+    name: 'past_events',
+    text: pageQuery,
+    values,
+  });
+  const [row] = rows;
+  const fired = new Map<string, string[]>();
+  for (const [id, observer] of row?.pairs ?? []) {
+    const names = fired.get(id);
+    if (names === undefined) fired.set(id, [observer]);
+    else names.push(observer);
+  }
+  return { events: row === undefined ? [] : toEventRecords(row), fired };
 }
 
-/** An observer fired on an event: it led to a delivery, whatever became of that, or to a line of a shadow. */
+/** An observer fired on an event: it led to a delivery, whatever became of that. */
 export interface Fired {
   readonly event_id: string;
   readonly observer: string;
-}
-
-/** By the history of attempts: what was attempted at least once, or recorded by a shadow. */
-export async function readAttempted(
-  pool: pg.Pool,
-  first: string,
-  last: string,
-  sinceMs: number,
-): Promise<readonly Fired[]> {
-  const { rows } = await pool.query<Fired>({
-    name: 'attempted',
-    text: `select distinct event_id::text, observer from observers.attempts
-           where event_id between $1::bigint and $2::bigint and action <> ''
-             and started_at >= to_timestamp($3::float8 / 1000) - interval '1 hour'`,
-    values: [first, last, sinceMs],
-  });
-  return rows;
 }
 
 const rowsPerLook = 20_000;
