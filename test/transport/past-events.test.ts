@@ -9,7 +9,7 @@ import { type PastPage, type PastRange, readPastEvents, readSpan } from '../../s
 import { createDatabase } from '../support/database.ts';
 
 const database = await createDatabase('past_events');
-/** More than two pages. */
+/** Several pages. */
 const events = 5_000;
 const sources = ['orders', 'a "source"\nof \\ two lines'];
 const everything: PastRange = { sinceMs: 0, untilMs: Date.now() + 3_600_000, sources };
@@ -118,7 +118,7 @@ describe('pages of the log', () => {
     await expect(reading).rejects.toThrow('relation "observers.attempts" does not exist');
     await database.query('alter table observers.attempts_away rename to attempts');
     // The first page, and the one that was on its way.
-    expect([2_000, 4_000]).toContain(read.length);
+    expect([1_000, 2_000]).toContain(read.length);
     expect(read).toEqual(Array.from(read, (_, i) => String(i + 1)));
 
     for await (const _ of pagesOf(everything)) {

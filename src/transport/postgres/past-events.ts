@@ -38,8 +38,11 @@ export async function readSpan(pool: pg.Pool, { sinceMs, untilMs }: PastRange): 
   return first === null || last === null || begins === null ? null : { first, last, begins };
 }
 
-/** Events of a page, and what they may take in memory all together (a larger one comes alone). */
-const eventsPerPage = 2_000;
+/**
+ * Events of a page, and what they may take in memory all together (a larger one comes alone). Of 2,000 the server takes half as long
+ * again for each: they no longer fit its processor's cache.
+ */
+const eventsPerPage = 1_000;
 const bytesPerPage = 16 * 1024 * 1024;
 
 /**
