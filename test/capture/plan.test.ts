@@ -247,7 +247,8 @@ describe('locks', () => {
   test('behind one that does not end: a clear message, and what is done stays done', { timeout: 60_000 }, async () => {
     const long = await database.pool({ max: 1 }).connect();
     await long.query('begin; select * from shop.t; lock table shop.t in row exclusive mode');
-    const failure = await applyCapture(database.ours, database.config(sources)).catch((error) => error);
+    const applying = applyCapture(database.ours, database.config(sources), undefined, undefined, 3);
+    const failure = await applying.catch((error) => error);
     expect(failure.name).toBe('UserError');
     expect(failure.message).toBe(
       'shop.t stayed locked by a long transaction: trigger zz_pg_observers_t_insert on shop.t was not changed. Run `pg-observers apply` again when it has ended.',

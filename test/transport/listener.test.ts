@@ -283,7 +283,7 @@ describe('probe', () => {
 test('the usage of the notification queue is measured, also while that fails', async () => {
   const answers = [() => Promise.reject(new Error('away')), () => Promise.resolve(0.25)];
   const measureQueue = () => (answers.shift() ?? (() => Promise.resolve(0.5)))();
-  const fixture = new Fixture(database.url, [], { measureQueue });
+  const fixture = new Fixture(database.url, [], { measureQueue, measureEveryMs: 100 });
   await fixture.listener.start();
   expect(fixture.listener.queueUsage).toBeNull();
   await expect.poll(() => fixture.listener.queueUsage, { timeout: 10_000 }).toBe(0.25);

@@ -78,11 +78,12 @@ export async function applyCapture(
   config: Config,
   onStep: (step: PlanStep) => void = () => {},
   wanted: (step: PlanStep) => boolean = () => true,
+  lockAttempts = usualLockAttempts,
 ): Promise<readonly PlanStep[]> {
   const { steps } = await planCapture(pool, config);
   // The usual start finds nothing to do, and then needs no lock.
   if (!steps.some(wanted)) return [];
-  return withApplyLock(pool, () => takeSteps(pool, config, onStep, wanted));
+  return withApplyLock(pool, () => takeSteps(pool, config, onStep, wanted, lockAttempts));
 }
 
 async function takeSteps(
@@ -90,6 +91,7 @@ async function takeSteps(
   config: Config,
   onStep: (step: PlanStep) => void,
   wanted: (step: PlanStep) => boolean,
+  lockAttempts: number,
 ): Promise<readonly PlanStep[]> {
   const before = await planCapture(pool, config);
   const migrating = before.steps.filter((step) => step.kind === 'migrate');
@@ -101,7 +103,7 @@ async function takeSteps(
   const planned = migrating.length > 0 ? await planCapture(pool, config) : before;
   const steps = planned.steps.filter(wanted);
   for (const step of steps) {
-    await applyStep(pool, step);
+    await applyStep(pool, step, lockAttempts);
     onStep(step);
   }
   return [...migrating, ...steps];
@@ -123,12 +125,13 @@ async function withApplyLock<T>(pool: pg.Pool, work: () => Promise<T>): Promise<
   }
 }
 
-const lockAttempts = 20;
+/** Of half a second each: how long a table that others hold is waited for. */
+const usualLockAttempts = 20;
 /** Milliseconds in which those who waited behind us get their turn. */
 const lockPauseMs = 200;
 
 /** A step each in a transaction of its own, so that no table stays locked while the next one is waited for. */
-async function applyStep(pool: pg.Pool, step: PlanStep): Promise<void> {
+async function applyStep(pool: pg.Pool, step: PlanStep, lockAttempts: number): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await withTransaction(pool, async (client) => {

@@ -21,10 +21,12 @@ export interface ListenerOptions {
   /** Once per outage: the connection was lost, or the first attempt of `start` failed. Must not throw. */
   onDisconnected(error: Error): void;
   /**
-   * `select pg_notification_queue_usage()` on any other connection; called every 2 s from start to stop. Asking is what
+   * `select pg_notification_queue_usage()` on any other connection; called from start to stop. Asking is what
    * lets PostgreSQL free the part of the queue that has been read: a queue that was full stays full until somebody asks.
    */
   measureQueue?(): Promise<number>;
+  /** Between two of these, in milliseconds. Default: 10,000. */
+  readonly measureEveryMs?: number;
 }
 
 export interface Listener {
@@ -59,7 +61,7 @@ export function createListener(options: ListenerOptions): Listener {
 /** Between attempts, in milliseconds: doubled from first to longest, with jitter down to the half. */
 const firstRetryMs = 100;
 const longestRetryMs = 2_500;
-const measureEveryMs = 10_000;
+const usuallyMeasuredEveryMs = 10_000;
 const probeTimeoutMs = 1_500;
 const probeChannel = 'pg_observers_probe';
 
@@ -195,7 +197,7 @@ class ReconnectingListener implements Listener {
   }
 
   async #keepMeasuring(): Promise<void> {
-    const { measureQueue } = this.#options;
+    const { measureQueue, measureEveryMs = usuallyMeasuredEveryMs } = this.#options;
     const { signal } = this.#stopping;
     while (measureQueue !== undefined && !signal.aborted) {
       this.#queueUsage = await measureQueue().catch(() => null);
