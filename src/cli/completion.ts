@@ -60,10 +60,19 @@ export type Shell = (typeof shells)[number];
 
 export function completionScript(shell: Shell, nodes: readonly CompletionNode[]): string {
   if (shell === 'fish') return fish(nodes);
-  const script = bash(nodes);
-  if (shell === 'bash') return `${script}complete -o default -F _pg_observers pg-observers\n`;
-  return `#compdef pg-observers\nautoload -U +X bashcompinit && bashcompinit\n${script}complete -o default -F _pg_observers pg-observers\n`;
+  const script = `${bash(nodes)}complete -o default -F _pg_observers pg-observers\n`;
+  return shell === 'bash' ? script : `${zshBefore}${script}${zshAfter}`;
 }
+
+/** For `source` in a .zshrc that has no compinit yet, and for a file in $fpath. */
+const zshBefore = `#compdef pg-observers
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i }
+autoload -U +X bashcompinit && bashcompinit
+`;
+
+/** A file in $fpath is read when Tab is pressed for the first time, and that press wants an answer, too. */
+const zshAfter = `if [[ "\${funcstack[1]}" == _pg-observers ]]; then _bash_complete -o default -F _pg_observers; fi
+`;
 
 const words = (list: readonly string[]): string => list.join(' ');
 
