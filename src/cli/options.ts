@@ -49,11 +49,18 @@ export async function readConfig({ config: file, database }: ConfigOptions): Pro
 
 /** Where the tables are, for commands that need no rules: `--database`, the file, or DATABASE_URL when there is no file. */
 export async function readDatabaseUrl({ config: file, database }: ConfigOptions): Promise<string> {
-  if (database !== undefined) return database;
+  if (database !== undefined) return postgresUrl(database, '--database');
   const { DATABASE_URL, PG_OBSERVERS_DIRECT_DATABASE } = process.env;
   const url = PG_OBSERVERS_DIRECT_DATABASE || DATABASE_URL;
-  if (!existsSync(file) && url !== undefined && url !== '') return url;
+  if (!existsSync(file) && url !== undefined && url !== '')
+    return postgresUrl(url, PG_OBSERVERS_DIRECT_DATABASE ? 'PG_OBSERVERS_DIRECT_DATABASE' : 'DATABASE_URL');
   return sessionUrl(await loadConfig(file));
+}
+
+/** Not shown when it is wrong: it may hold a password all the same. */
+function postgresUrl(url: string, from: string): string {
+  if (/^postgres(ql)?:\/\//.test(url)) return url;
+  throw new UserError(`${from} must be a URL such as postgres://user:password@localhost/shop.`, 2);
 }
 
 /** What a person does now and then can afford a session, and needs no pooler. */

@@ -23,6 +23,7 @@ export const errorCodes = [
   'PGO-NEWER',
   'PGO-NO-DATABASE',
   'PGO-NOT-APPLIED',
+  'PGO-OBSERVER',
   'PGO-OLD-SERVER',
   'PGO-PACKAGES',
   'PGO-POOLER',

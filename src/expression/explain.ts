@@ -220,7 +220,9 @@ function readJson(node: ASTNode, text: string, scope: EventScope): string | null
   }
   try {
     const exact = path === null ? undefined : resolveExactly(path, scope);
-    return toJson(exact === undefined ? compile(text, Number.POSITIVE_INFINITY).evaluate(scope) : exact);
+    const value = exact === undefined ? compile(text, Number.POSITIVE_INFINITY).evaluate(scope) : exact;
+    // JSON has no word for 1.0 / 0.0, and the null that stands for it elsewhere would explain the opposite.
+    return typeof value === 'number' && !Number.isFinite(value) ? JSON.stringify(String(value)) : toJson(value);
   } catch {
     // The part that reads it tells of the error.
     return null;

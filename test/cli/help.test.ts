@@ -36,6 +36,16 @@ describe.each(all.map((command) => [commandLine(command), command] as const))('%
   });
 });
 
+test('a default is printed as one would write it: a time in words, not as milliseconds', () => {
+  const bare = all.flatMap((command) =>
+    command.options
+      .filter((option) => option.argParser !== undefined && option.flags.includes('<duration>'))
+      .filter(({ defaultValue, defaultValueDescription: words }) => defaultValue !== undefined && words === undefined)
+      .map(({ flags }) => `${commandLine(command)} ${flags}`),
+  );
+  expect(bare).toEqual([]);
+});
+
 test('every command of the first level stands in a group', () => {
   expect(
     program.commands

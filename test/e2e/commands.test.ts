@@ -163,6 +163,7 @@ test('dlq list, show and stats, with filters, in words and as JSON', async () =>
     ...{ event: { source: 'orders', operation: 'insert', new: { id: Number(key) } }, request: { method: 'POST' } },
   });
   const text = (await dlq('show', id)).stdout;
+  expect(text).toMatch(/\ndied           \d{4}-\d\d-\d\dT[\d:.]+Z \(.* ago\)\n/);
   for (const part of [`dead letter    ${id}`, 'no, thanks', 'orders.insert', `pg-observers dlq retry ${id}`])
     expect(text).toContain(part);
   expect(await dlq('show', '999')).toMatchObject({
@@ -260,6 +261,7 @@ test.each([
   [['dlq', 'retry-all', '--rate', '0'], /Write a rate such as/],
   [['dlq', 'list', '--limit', '0'], /Write a whole number/],
   [['run', '--shutdown-timeout', '-1s'], /Write a duration such as/],
+  [['status', '-d', 'shop:secret'], /^--database must be a URL such as postgres:[^\n]*\n$/],
   [['run', '--log-level', 'loud'], /Allowed choices are/],
 ])('%j is wrong usage: status 2 and a hint', async (args, message) => {
   expect(await runProgram(args)).toMatchObject({ status: 2, stdout: '', stderr: expect.stringMatching(message) });

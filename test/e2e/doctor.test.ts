@@ -37,6 +37,7 @@ test('doctor on a database before apply, after it, while it runs, and after some
   await startSidecar(rules);
   const running = await runProgram(['doctor', '-c', rules]);
   expect(running).toMatchObject({ status: 0, stderr: '' });
+  expect(running.stdout).toContain(`${rules} is valid: 1 source, 1 observer, 1 destination\n`);
   expect(running.stdout).toMatch(/ {2}ok {7}notifications +notifications arrive\n/);
   expect(running.stdout).toMatch(/ {2}ok {7}hook +127\.0\.0\.1:\d+ answers in \d+ ms\n/);
   expect(running.stdout).toMatch(/\n\d+ ok, 0 warnings, 0 problems\.\n$/);

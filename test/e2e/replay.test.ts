@@ -49,6 +49,8 @@ test('replay: counted, killed, interrupted, resumed; sent with the ids of the fi
     status: 1,
     stderr: expect.stringContaining('Interrupted: `pg-observers replay --resume 1` goes on where it stopped.'),
   });
+  const shown = () => runProgram(['status', '-c', rules]);
+  expect((await shown()).stdout).toMatch(/\nNOT FINISHED .*\nreplay 1 .* replay --resume 1\n/);
   const second = await startSidecar(rules);
   const rest = JSON.parse((await replay('--resume', '1', '--rate', '1000/s', '--json')).stdout);
   expect(rest).toMatchObject({ replay: '1', state: 'finished', dry_run: false });
@@ -58,6 +60,7 @@ test('replay: counted, killed, interrupted, resumed; sent with the ids of the fi
   });
   await second.kill('SIGTERM');
 
+  expect((await shown()).stdout).not.toContain('NOT FINISHED');
   const again = hooks.received.entries.slice(60);
   expect(again.map(keyOf).toSorted()).toEqual([...ids.keys()].toSorted());
   for (const hook of again) {

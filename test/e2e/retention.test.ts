@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { pastDay, routed } from '../recover/days.ts';
+import { partitions, pastDay, routed } from '../recover/days.ts';
 import { runProgram } from '../support/processes.ts';
 import { apply, createShop } from './shop.ts';
 import { rulesFile } from './support.ts';
@@ -38,12 +38,23 @@ observers: { all: { source: orders, actions: [{ webhook: "http://127.0.0.1:9/" }
   await routed(database);
   const shown = JSON.parse((await program('events', 'show', '3', '--json')).stdout);
   const listed = await program('events', 'list', '--json', '--until', '7d');
+  // The last of those that are made ahead.
+  const coming = (await partitions(database, 'attempts')).at(-2) ?? '';
+  await database.query(`drop table observers.${coming}`);
   const dry = await program('retention', 'run', '--dry-run');
   expect(dry).toMatchObject({ status: 0, stderr: '' });
-  expect(dry.stdout).toMatch(new RegExp(`^${old[0]}  .*past its time  to drop\\n${old[1]}  .*to drop\\n`));
+  expect(dry.stdout.split('\n')).toEqual([
+    `${coming}         –  a day to come  to make`,
+    ...old.map((partition) => expect.stringMatching(`^${partition}    +[\\d.]+ kB  past its time  to drop$`)),
+    expect.stringMatching(/^Log and history take .* then\.$/),
+    '',
+  ]);
+  expect(await partitions(database, 'attempts')).not.toContain(coming);
   expect(readdirSync(archive)).toEqual([]);
 
   const run = JSON.parse((await program('retention', 'run', '--json')).stdout);
+  expect(run.ahead).toEqual([{ partition: coming, result: 'made' }]);
+  expect(await partitions(database, 'attempts')).toContain(coming);
   expect(run.steps).toMatchObject(old.map((partition) => ({ partition, result: 'dropped', archived: { rows: 5 } })));
   expect((await program('events', 'list', '--json', '--until', '7d')).stdout).toBe('[]\n');
 

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { runProgram } from '../support/processes.ts';
@@ -67,13 +67,19 @@ test('test --from-event prints a test that passes, digit for digit', { timeout: 
   await database.query('alter table public.orders add total numeric');
   await apply(rules);
   await database.query(`insert into public.orders values (7, E'it''s: "x"\\n# y', 12345678901234567890.10)`);
-  const printed = await runProgram(['test', '--from-event', '1', '-c', rules]);
-  expect(printed).toMatchObject({ status: 0, stderr: '' });
-  expect(printed.stdout).toMatch(/^# From a real event: take out what is personal/);
-  expect(printed.stdout).toContain('"total": 12345678901234567890.10');
+  await database.query('delete from public.orders');
   const file = join(await scratchFolder(), 'observers.test.yaml');
-  await writeFile(file, `version: 1\ntests:\n${printed.stdout}`);
+  const print = (event = '1') => runProgram(['test', file, '--from-event', event, '-c', rules]);
+  const printed = await print();
+  expect(printed).toMatchObject({ status: 0, stderr: '' });
+  expect(printed.stdout).toMatch(/^version: 1\ntests:\n# From a real event: take out what is personal/);
+  expect(printed.stdout).toContain('"total": 12345678901234567890.10');
+  // The shell makes it before we look.
+  await writeFile(file, '');
+  expect((await print()).stdout).toBe(printed.stdout);
+  await writeFile(file, printed.stdout);
+  await appendFile(file, (await print('2')).stdout);
   const end = await runProgram(['test', file, '-c', rules]);
-  expect(end).toMatchObject({ status: 0, stdout: '✓ orders.insert 7\n\n1 test passed\n' });
+  expect(end).toMatchObject({ status: 0, stdout: '✓ orders.insert 7\n✓ orders.delete 7\n\n2 tests passed\n' });
   expect(await runProgram(['test', '--from-event', '99', '-c', rules])).toMatchObject({ status: 1 });
 });

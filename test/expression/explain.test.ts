@@ -125,6 +125,12 @@ describe('shows', () => {
     ]);
   });
 
+  test('a number that JSON has no word for is not shown as null, of which the opposite would hold', () => {
+    expect(linesOf('new.total / (new.vip - 1) > 500')).toEqual([
+      'new.total / (new.vip - 1) > 500: true (new.total / (new.vip - 1) "Infinity", new.total 800.00, new.vip 1)',
+    ]);
+  });
+
   test('the branch that was taken', () => {
     expect(linesOf('new.vip == 1 ? new.total > 500 : new.total > 1000')).toEqual([
       'if: true',

@@ -102,6 +102,9 @@ function showCommand(): Command {
     });
 }
 
+/** As `events show` has it: in UTC, whatever the session's zone. */
+const instant = (timestamp: string): string => new Date(timestamp).toISOString();
+
 /** Event and request are spliced in as they are stored: numbers keep their digits. */
 function printJson({ event, request, ...row }: DeadLetterDetail): string {
   return `${JSON.stringify(row, null, 2).slice(0, -2)},\n  "event": ${event},\n  "request": ${request ?? 'null'}\n}`;
@@ -122,8 +125,8 @@ function describe(row: DeadLetterDetail): string {
     ...line('http status', row.http_status),
     ...line('answer', row.response_excerpt),
     ...line('attempts', row.attempts),
-    ...line('first attempt', row.first_attempt_at),
-    ...line('died', row.died_at),
+    ...line('first attempt', row.first_attempt_at === null ? null : instant(row.first_attempt_at)),
+    ...line('died', `${instant(row.died_at)} (${ago(row.died_at)})`),
     ...line('rule version', row.rule_version),
     ...line('replays', row.replays === 0 ? 0 : `${row.replays}, the last ${ago(row.last_replayed_at)}`),
     ...line('ordered by', row.ordering_key),
@@ -135,8 +138,8 @@ function describe(row: DeadLetterDetail): string {
     ...line('event data', row.event),
     ...line('request', row.request),
     '',
-    `pg-observers dlq retry ${row.id}`,
-    ...(row.holds_lane ? [`pg-observers dlq discard ${row.id}`] : []),
+    `pg-observers dlq retry ${row.id}    sends it again`,
+    `pg-observers dlq discard ${row.id}  removes it for good`,
   ].join('\n');
 }
 

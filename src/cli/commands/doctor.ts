@@ -8,6 +8,7 @@ import type { Config, Destination } from '../../domain/rules.ts';
 import { redactUrl } from '../../transport/postgres/connection.ts';
 import { confirm } from '../confirm.ts';
 import { type ConfigOptions, command, readConfig, sessionUrl, withDatabase } from '../options.ts';
+import { countsInWords } from './validate.ts';
 
 interface Options extends ConfigOptions {
   readonly json?: true;
@@ -57,10 +58,9 @@ async function configuration(options: Options): Promise<Read> {
   const found = (verdict: Verdict): Finding => ({ area: 'configuration', check: 'rules', ...verdict });
   try {
     const config = await readConfig(options);
-    const counts = `${config.sources.size} sources, ${config.observers.size} observers, ${config.destinations.size} destinations`;
     return {
       config,
-      findings: [found({ level: 'ok', message: `${options.config} is valid: ${counts}`, remedy: null })],
+      findings: [found({ level: 'ok', message: `${options.config} is valid: ${countsInWords(config)}`, remedy: null })],
     };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;

@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import { UserError } from '../../domain/errors.ts';
 import { eventJson } from '../../domain/event-json.ts';
@@ -19,11 +19,11 @@ const usualMs = 86_400_000;
 
 export function searchCommand(): Command {
   return filtered(command('search', 'Words in events, and in what receivers answered'))
-    .argument('<words...>', 'all of them; "in this order", or, -without')
+    .argument('<words...>', 'all of them; also "one phrase", this or that, -without this')
     .option('--since <time>', 'captured, or attempted, since then (default: 1d)', moment)
     .option('--until <time>', 'and before then', moment)
     .option('--limit <number>', 'at most so many', positiveInteger, 20)
-    .option('--timeout <duration>', 'give up after', duration, 30_000)
+    .addOption(new Option('--timeout <duration>', 'give up after').argParser(duration).default(30_000, '30s'))
     .addHelpText(
       'after',
       `

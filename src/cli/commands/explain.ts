@@ -43,15 +43,16 @@ export function eventId(text: string): EventId {
   );
 }
 
+/** Names in an error; more are looked up in the file. */
+const mostNames = 10;
+
 export async function requireObserver({ observers, file }: Config, name: string): Promise<void> {
   if (observers.has(name)) return;
   const { didYouMean } = await import('../../config/suggestions.ts');
-  const hint = didYouMean(name, observers.keys());
-  throw new UserError(
-    `There is no observer ${name} in ${file ?? 'the rules'}.${hint === null ? '' : `  (${hint})`}`,
-    2,
-    { code: 'PGO-EVENT' },
-  );
+  const hint = didYouMean(name, observers.keys()) ?? `there: ${[...observers.keys()].slice(0, mostNames).join(', ')}`;
+  throw new UserError(`There is no observer ${name} in ${file ?? 'the rules'}.  (${hint})`, 2, {
+    code: 'PGO-OBSERVER',
+  });
 }
 
 /** Past retention, or never there. */

@@ -51,7 +51,7 @@ export function replayCommand(): Command {
     .option('--where <expression>', 'only events for which it is true, as in `when`')
     .option('--rate <rate>', 'queue at most so many deliveries: 100/s', rate)
     .option('--dry-run', 'only count')
-    .option('--yes', 'do not ask')
+    .option('--yes', 'do not ask; nobody is asked without a terminal')
     .option('--resume <id>', 'go on with one that was interrupted', number)
     .option('--list', 'those that were begun, the newest first')
     .addHelpText(

@@ -1,10 +1,11 @@
 import { Command } from 'commander';
+import type pg from 'pg';
 import pc from 'picocolors';
 import { UserError } from '../../domain/errors.ts';
 import type { RetentionPolicy } from '../../domain/retention.ts';
 import { formatSize } from '../../domain/size.ts';
 import { openArchive } from '../../transport/archive/directory-archive.ts';
-import { keepHouse } from '../../transport/postgres/housekeeping.ts';
+import { daysToMake, keepHouse } from '../../transport/postgres/housekeeping.ts';
 import { type LogDays, readLogDays, whatHolds } from '../../transport/postgres/log-days.ts';
 import {
   enforceRetention,
@@ -102,7 +103,7 @@ function showJson(log: Shown, policy: RetentionPolicy): string {
 
 function runCommand(): Command {
   return command('run', 'Does now what an instance does each minute: makes the coming days, archives and drops')
-    .option('--dry-run', 'only say what it would drop, and what keeps the rest')
+    .option('--dry-run', 'only say what it would make and drop, and what keeps the rest')
     .addHelpText('after', '\nExample:\n  pg-observers retention run --dry-run')
     .action(async (options: Options & { readonly dryRun?: true }) => {
       const config = await readConfig(options);
@@ -113,7 +114,8 @@ function runCommand(): Command {
         if (!options.json) console.log(stepText(step));
       };
       const run = await withDatabase(sessionUrl(config), async (pool) => {
-        const refused = options.dryRun ? [] : (await keepHouse(pool, policy)).refused;
+        const { ahead, refused } = await makeDays(pool, policy, options.dryRun === true);
+        if (!options.json) for (const day of ahead) console.log(aheadText(day));
         const done = await enforceRetention(pool, {
           policy,
           archive,
@@ -123,7 +125,7 @@ function runCommand(): Command {
         }).catch((error: unknown) => {
           throw signal.aborted ? new UserError('Stopped: the day that was at hand stays.') : error;
         });
-        return { ...done, complaints: [...refused, ...done.complaints] };
+        return { ...done, ahead, complaints: [...refused, ...done.complaints] };
       });
       if (options.json) console.log(runJson(run));
       else console.log(runText(run));
@@ -131,11 +133,35 @@ function runCommand(): Command {
     });
 }
 
+/** A day to come of which the partition was not there. */
+interface DayAhead {
+  readonly partition: string;
+  /** `due`: a dry run would have made it. `busy`: another session had the table; the next minute tries again. */
+  readonly result: 'made' | 'due' | 'busy';
+}
+
+async function makeDays(pool: pg.Pool, policy: RetentionPolicy, dryRun: boolean) {
+  const missing = await daysToMake(pool);
+  if (dryRun) return { ahead: missing.map((partition): DayAhead => ({ partition, result: 'due' })), refused: [] };
+  const { refused } = await keepHouse(pool, policy);
+  const left = await daysToMake(pool);
+  const ahead = missing.map(
+    (partition): DayAhead => ({ partition, result: left.includes(partition) ? 'busy' : 'made' }),
+  );
+  return { ahead, refused };
+}
+
+/** Names and sizes have their columns, though each line is printed as it comes. */
+const columns = (partition: string, size: string) => `${partition.padEnd(17)}  ${size.padStart(8)}`;
+
+const aheadText = ({ partition, result }: DayAhead): string =>
+  `${columns(partition, '–')}  a day to come  ${{ made: 'made', due: 'to make', busy: 'not made yet: the table is in use' }[result]}`;
+
 function stepText({ partition, bytes, because, result, why, archived }: RetentionStep): string {
   const past = because === 'age' ? 'past its time' : 'the log is too large';
   const what = { dropped: 'dropped', due: 'to drop', held: 'held', busy: 'in use', failed: pc.red('failed') }[result];
   const file = archived === null ? '' : `; archived in ${archived.file} (${archived.rows} rows)`;
-  return `${partition}  ${formatSize(bytes)}  ${past}  ${what}${why === null ? '' : `: ${why}`}${file}`;
+  return `${columns(partition, formatSize(bytes))}  ${past}  ${what}${why === null ? '' : `: ${why}`}${file}`;
 }
 
 function runText({ steps, bytes, complaints }: RetentionRun): string {
@@ -147,6 +173,6 @@ function runText({ steps, bytes, complaints }: RetentionRun): string {
   return lines.join('\n');
 }
 
-function runJson({ steps, bytes, complaints }: RetentionRun): string {
-  return JSON.stringify({ steps, bytes, complaints }, null, 2);
+function runJson({ ahead, steps, bytes, complaints }: RetentionRun & { readonly ahead: readonly DayAhead[] }): string {
+  return JSON.stringify({ ahead, steps, bytes, complaints }, null, 2);
 }

@@ -32,7 +32,8 @@ export function statusCommand(): Command {
       else
         await watch(
           options.watch,
-          async () => `${await look()}${options.json ? '' : `\n\n${new Date().toLocaleString()}`}`,
+          async () =>
+            `${await look()}${options.json ? '' : `\n\n${pc.dim(`${new Date().toISOString().slice(0, 19).replace('T', ' ')} UTC`)}`}`,
         );
     });
 }
@@ -54,6 +55,7 @@ function describe(status: DatabaseStatus & { readonly tenants?: readonly TenantP
     ...heldDestinations(status),
     ...heldLanes(status),
     ...shadows(status),
+    ...unfinished(status),
     deadLetters(status),
     ...status.complaints.map((complaint) => pc.yellow(`Retention: ${complaint}.`)),
   ].join('\n\n');
@@ -151,6 +153,18 @@ function shadows({ shadows: rows }: DatabaseStatus): string[] {
   const cells = rows.map((row) => [row.observer, String(row.records), String(row.faults), ago(row.newest)]);
   const head = ['IN SHADOW MODE', 'NOT SENT IN 24 H', 'FAULTS', 'NEWEST'];
   return [table(head, cells)];
+}
+
+function unfinished({ unfinished: rows }: DatabaseStatus): string[] {
+  if (rows.length === 0) return [];
+  const cells = rows.map(({ kind, name, started_at, updated_at, events }) => [
+    `${kind} ${name}`,
+    ago(started_at),
+    ago(updated_at),
+    String(events),
+    kind === 'replay' ? `replay --resume ${name}` : `backfill ${name} --resume`,
+  ]);
+  return [table(['NOT FINISHED', 'BEGUN', 'LAST STEP', 'EVENTS', 'IF IT WAS INTERRUPTED'], cells)];
 }
 
 function deadLetters({ dead_letters: count }: DatabaseStatus): string {

@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { stat, writeFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import { UserError } from '../../domain/errors.ts';
 import { type EventId, readEvent } from '../../transport/postgres/event-history.ts';
@@ -30,9 +30,15 @@ export function testCommand(): Command {
     .option('--from-event <event-id>', 'print a test made of a real event instead; its data may be personal', eventId)
     .addOption(databaseOption())
     .addOption(jsonOption())
-    .addHelpText('after', '\nExample:\n  pg-observers test observers.test.yaml --filter refund --junit results.xml');
+    .addHelpText(
+      'after',
+      `
+Examples:
+  pg-observers test observers.test.yaml --filter refund --junit results.xml
+  pg-observers test --from-event 42 >> observers.test.yaml`,
+    );
   return command.action(async (file: string, options: Options) => {
-    if (options.fromEvent !== undefined) return printTest(options.fromEvent, options);
+    if (options.fromEvent !== undefined) return printTest(options.fromEvent, file, options);
     // What the tests name, unless somebody names another.
     const rules = command.getOptionValueSource('config') === 'default' ? undefined : options.config;
     await runTests(file, rules, options);
@@ -65,10 +71,12 @@ async function runTests(file: string, rules: string | undefined, { filter, junit
   if (results.some(({ failures }) => failures.length > 0)) process.exitCode = 1;
 }
 
-async function printTest(id: EventId, options: Options): Promise<void> {
+/** Into a file that is not there yet, or was just made by `>`, goes a whole one; behind others goes another test. */
+async function printTest(id: EventId, file: string, options: Options): Promise<void> {
   const config = await readConfig(options);
   const event = await withDatabase(sessionUrl(config), (pool) => readEvent(pool, id));
   if (event === null) throw absent(id, config);
   const { testOfEvent } = await import('../../rehearsal/test-of-event.ts');
-  console.log(testOfEvent(event, config));
+  const tests = await stat(file).catch(() => null);
+  console.log(`${tests === null || tests.size === 0 ? 'version: 1\ntests:\n' : ''}${testOfEvent(event, config)}`);
 }

@@ -38,7 +38,7 @@ async function validate(file: string, options: Options): Promise<void> {
   const config = await readConfig({ config: file, ...url });
   if (options.database !== undefined) await withDatabase(sessionUrl(config), (pool) => planCapture(pool, config));
   if (options.json) console.log(JSON.stringify({ valid: true, ...counts(config), version: config.version }, null, 2));
-  else console.log(`${file} is valid: ${inWords(config)}.`);
+  else console.log(`${file} is valid: ${countsInWords(config)}.`);
 }
 
 function counts(config: Config) {
@@ -46,7 +46,8 @@ function counts(config: Config) {
   return { sources: sources.size, observers: observers.size, destinations: destinations.size };
 }
 
-function inWords(config: Config): string {
+/** `1 source, 2 observers, 1 destination` */
+export function countsInWords(config: Config): string {
   return Object.entries(counts(config))
     .map(([what, count]) => `${count} ${count === 1 ? what.slice(0, -1) : what}`)
     .join(', ');

@@ -44,6 +44,30 @@ async function permitted<T>(work: () => Promise<T>, what: string, refused: strin
   }
 }
 
+const daysToMakeQuery = `
+with day as (
+  select start::date as day, start at time zone 'UTC' as from, (start + interval '1 day') at time zone 'UTC' as to
+  from generate_series(date_trunc('day', now() at time zone 'UTC'), now() at time zone 'UTC' + make_interval(days => $1), interval '1 day') start
+), partition as (
+  select 'events_' || to_char(day, 'YYYYMMDD') as name,
+         exists (select from observers.events_default e where e.created_at >= day.from and e.created_at < day.to) as covered
+  from day
+  union all
+  select 'attempts_' || to_char(day, 'YYYYMMDD'),
+         exists (select from observers.attempts_default a where a.started_at >= day.from and a.started_at < day.to)
+  from day
+)
+select name from partition where not covered and to_regclass('observers.' || name) is null order by name`;
+
+/**
+ * Partitions of today and the coming days that are not there yet, by name. A day that has rows in the default partition already stays
+ * there, so it is not among them.
+ */
+export async function daysToMake(pool: pg.Pool): Promise<readonly string[]> {
+  const { rows } = await pool.query<{ name: string }>(daysToMakeQuery, [daysAhead]);
+  return rows.map(({ name }) => name);
+}
+
 /** @returns false when another instance is at it */
 async function makePartitions(pool: pg.Pool): Promise<boolean> {
   return withTransaction(pool, async (client) => {

@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import type { BreakerReport } from '../contract.ts';
 import { type HeldDestination, readHeldDestinations } from './destination-holds.ts';
+import { readUnfinishedWork, type UnfinishedWork } from './unfinished-work.ts';
 
 /** What `status --json` and /api/v1/status print: names as in the tables. */
 export interface DatabaseStatus {
@@ -16,6 +17,8 @@ export interface DatabaseStatus {
   readonly complaints: readonly string[];
   /** Of the last 24 hours, by observer. */
   readonly shadows: readonly ShadowStatus[];
+  /** Replays and backfills that run, or wait to be resumed; 20 at most. */
+  readonly unfinished: readonly UnfinishedWork[];
 }
 
 /** An observer in shadow mode. */
@@ -103,26 +106,28 @@ export async function readRoutingLag(pool: pg.Pool): Promise<RoutingLag> {
 }
 
 export async function readDatabaseStatus(pool: pg.Pool): Promise<DatabaseStatus> {
-  const [instances, checkpoint, captured, queue, held, destinations, dead, shadows, complaints] = await Promise.all([
-    pool.query<InstanceStatus>('select *, id::text as id from observers.instance_status order by started_at'),
-    readRoutingLag(pool),
-    pool.query<{ last: string | null }>(
-      "select last_value::text as last from pg_sequences where schemaname = 'observers' and sequencename = 'events_id_seq'",
-    ),
-    readQueue(pool),
-    pool.query<HeldLane>(
-      `select l.destination, l.ordering_key, l.pending::int, d.id::text as dead_letter, d.observer, d.died_at
+  const [instances, checkpoint, captured, queue, held, destinations, dead, shadows, complaints, unfinished] =
+    await Promise.all([
+      pool.query<InstanceStatus>('select *, id::text as id from observers.instance_status order by started_at'),
+      readRoutingLag(pool),
+      pool.query<{ last: string | null }>(
+        "select last_value::text as last from pg_sequences where schemaname = 'observers' and sequencename = 'events_id_seq'",
+      ),
+      readQueue(pool),
+      pool.query<HeldLane>(
+        `select l.destination, l.ordering_key, l.pending::int, d.id::text as dead_letter, d.observer, d.died_at
        from observers.lanes l
        join observers.dead_letters d on d.holds_lane and d.destination = l.destination and d.ordering_key = l.ordering_key
        where l.held order by l.pending desc, d.id limit 20`,
-    ),
-    readHeldDestinations(pool),
-    pool.query<{ count: number }>('select count(*)::int as count from observers.dead_letters'),
-    pool.query<ShadowStatus>(shadowsQuery),
-    pool.query<{ complaint: string }>(
-      'select distinct unnest(complaints) as complaint from observers.instances order by 1',
-    ),
-  ]);
+      ),
+      readHeldDestinations(pool),
+      pool.query<{ count: number }>('select count(*)::int as count from observers.dead_letters'),
+      pool.query<ShadowStatus>(shadowsQuery),
+      pool.query<{ complaint: string }>(
+        'select distinct unnest(complaints) as complaint from observers.instances order by 1',
+      ),
+      readUnfinishedWork(pool),
+    ]);
   return {
     instances: instances.rows,
     checkpoint: {
@@ -137,6 +142,7 @@ export async function readDatabaseStatus(pool: pg.Pool): Promise<DatabaseStatus>
     held_destinations: destinations,
     dead_letters: dead.rows[0]?.count ?? 0,
     shadows: shadows.rows,
+    unfinished,
     complaints: complaints.rows.map(({ complaint }) => complaint),
   };
 }
