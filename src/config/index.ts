@@ -1,8 +1,8 @@
 /** observers.yaml → frozen, typed configuration with every reference resolved and every unit in milliseconds. */
+export type { DeliveryInput } from './delivery-input.ts';
 export type {
   ActionInput,
   ConfigInput,
-  DeliveryInput,
   DestinationInput,
   ObserverInput,
   SettingsInput,
