@@ -5,6 +5,7 @@ import type { ClaimedDelivery, ClaimWish, TenantsSeen } from '../../transport/co
 import { type BreakerState, CircuitBreaker } from './circuit-breaker.ts';
 import { Gatherer } from './gatherer.ts';
 import { LaneTenants } from './lane-tenants.ts';
+import { LastLook } from './last-look.ts';
 import { alike } from './tenant-lane.ts';
 import type { TenantRates } from './tenant-rates.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -19,8 +20,6 @@ const prefetchMs = 50;
 const longestPrefetch = 500;
 /** Weight of the newest attempt in the moving average of durations. */
 const newest = 0.1;
-/** For so long after the last one, a claim expects that some have a tenant: that takes a dearer statement. Milliseconds. */
-const tenantsLastMs = 60_000;
 
 /** What this process has of one destination: its client, what is in flight, what is claimed and waits, and its limits. */
 export class DestinationLane {
@@ -38,13 +37,7 @@ export class DestinationLane {
   /** Moving average; null before the first attempt has ended. Milliseconds. */
   #attemptMs: number | null = null;
   #heldUntil = Number.NEGATIVE_INFINITY;
-  #tenantsUntil = Number.NEGATIVE_INFINITY;
-  /** Who had the last turn when tenants shared a claim. */
-  #lastTurn: string | null = null;
-  /** The look at which the queue had no more for it than it got, those held back aside. */
-  #emptyAt = -1;
-  /** Tenants of which the queue has more that their own limits keep there, as of the last look. */
-  #heldBack: ReadonlySet<string | null> = new Set();
+  readonly #lastLook = new LastLook();
 
   constructor(destination: Destination, client: DestinationClient, rates: TenantRates, now: number) {
     this.#destination = destination;
@@ -143,41 +136,36 @@ export class DestinationLane {
     const slots = this.wanted(now);
     if (slots === 0) return null;
     const wish = { destination: this.#destination.name, slots, gather: this.#gatherer?.wish ?? null };
-    if (now >= this.#tenantsUntil) return { ...wish, turns: null };
+    if (!this.#lastLook.mayHaveTenants(now)) return { ...wish, turns: null };
     const most = this.#tenants.most * this.#perRequest;
     const rooms = new Map<string | null, number>();
     for (const [tenant] of this.#tenants) {
       const room = this.#roomOf(tenant, now) * this.#perRequest;
       if (room < slots || most < slots) rooms.set(tenant, Math.min(room, slots));
     }
-    return { ...wish, turns: { after: this.#lastTurn, most: Math.min(most, slots), rooms } };
+    return { ...wish, turns: { after: this.#lastLook.lastTurn, most: Math.min(most, slots), rooms } };
   }
 
   /** @param got how many of those it wished for */
   looked(look: number, wish: ClaimWish, got: number, seen: TenantsSeen | undefined, now: number): void {
     this.#gatherer?.looked(got, now);
-    if (seen?.any) this.#tenantsUntil = now + tenantsLastMs;
-    if (seen !== undefined && wish.turns !== null) this.#lastTurn = seen.last;
-    this.#heldBack = new Set(seen?.heldBack);
-    const more = seen === undefined ? got >= wish.slots : seen.more;
-    if (!more) this.#emptyAt = look;
+    this.#lastLook.found(look, wish, got, seen, now);
   }
 
   /** The queue has nothing for it since that look, those aside whom their own limits keep there. */
   isEmpty(look: number): boolean {
-    return this.#emptyAt === look;
+    return this.#lastLook.isEmpty(look);
   }
 
   /** Whether a new delivery of this tenant would pass by an older one, and whether there is room for it. */
   takesNew(tenant: string | null, look: number, now: number): boolean {
-    if (!this.isEmpty(look) || this.#heldBack.has(tenant) || this.#gatherer !== null) return false;
+    if (this.#lastLook.mayHaveOf(tenant, look) || this.#gatherer !== null) return false;
     return this.#roomOf(tenant, now) > 0;
   }
 
   /** Whether one more may be claimed now that an attempt of this tenant ended. */
   hasRoomAfter(tenant: string | null, look: number, now: number): boolean {
-    if (this.isEmpty(look) && !this.#heldBack.has(tenant)) return false;
-    return this.wanted(now) > 0;
+    return this.#lastLook.mayHaveOf(tenant, look) && this.wanted(now) > 0;
   }
 
   /** @param places to keep free, or when negative no longer */
@@ -196,7 +184,7 @@ export class DestinationLane {
   /** The same of its tenants of which something waits, the least; 0: there is room for one now. Infinity when only places are missing. */
   tenantsWaitMs(now: number): number {
     let least = Number.POSITIVE_INFINITY;
-    for (const tenant of this.#heldBack) {
+    for (const tenant of this.#lastLook.heldBack) {
       const waitMs = this.#tenants.of(tenant, now)?.waitMs(now) ?? 0;
       if (waitMs > 0) least = Math.min(least, waitMs);
       // Since it was asked for: the answer took longer than its next token.
@@ -206,7 +194,7 @@ export class DestinationLane {
   }
 
   add(claimed: ClaimedDelivery, now: number): void {
-    if (claimed.delivery.tenant !== null) this.#tenantsUntil = now + tenantsLastMs;
+    if (claimed.delivery.tenant !== null) this.#lastLook.sawTenant(now);
     this.#line.add(claimed);
   }
 
