@@ -19,12 +19,12 @@ const routed = 'update observers.checkpoints set snapshot = pg_current_snapshot(
 beforeAll(async () => {
   const pool = createPool(database.url, 1);
   await migrate(pool).finally(() => pool.end());
-  const awkward = `(array['plain', '', null, E'two\\nlines', '"quoted" \\ {"a": 1}', E'\\x1f,\\t', 'ünïcode 🎉'])[1 + n % 7]`;
+  const awkward = (by: number) => `(array['plain', '', null, E'two\\nlines', '"quoted" \\ {"a": 1}', E'\\x1f,\\t', 'ünïcode 🎉'])[1 + (n + ${by}) % 7]`;
   await database.query(
     `insert into observers.events (source, operation, table_schema, table_name, key, tenant, old, new, payload, context, created_at)
-     select $1, (array['insert', 'update', 'delete'])[1 + n % 3], ${awkward}, ${awkward}, ${awkward}, ${awkward},
-            case when n % 2 = 0 then jsonb_build_object('n', n) end, case when n % 3 > 0 then jsonb_build_object('text', ${awkward}, 'price', 1.50) end,
-            case when n % 5 = 0 then to_jsonb(${awkward}) end, case when n % 11 = 0 then '{"user": "a"}'::jsonb end,
+     select $1, (array['insert', 'update', 'delete'])[1 + n % 3], ${awkward(0)}, ${awkward(1)}, ${awkward(2)}, ${awkward(3)},
+            case when n % 2 = 0 then jsonb_build_object('n', n) end, case when n % 3 > 0 then jsonb_build_object('text', ${awkward(4)}, 'price', 1.50) end,
+            case when n % 5 = 0 then to_jsonb(${awkward(5)}) end, case when n % 11 = 0 then '{"user": "a"}'::jsonb end,
             now() - interval '1 hour' + n * interval '1 millisecond'
      from generate_series(1, $2::int) n`,
     [sources[1], events],
