@@ -2,7 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
-import { UserError } from '../domain/errors.ts';
+import { ConfigError, UserError } from '../domain/errors.ts';
 import type { EventFilter, EventRecord } from '../domain/event.ts';
 import type { Config } from '../domain/rules.ts';
 import { SourceNames } from '../domain/source-names.ts';
@@ -48,6 +48,14 @@ export async function openLog(options: FilterOptions): Promise<{
   return { ...log, url: config === null ? await readDatabaseUrl(options) : sessionUrl(config) };
 }
 
+/** Of a broken file only the names of sources are missed when `--database` says where the log is: they stay those of the log. */
+const ifSpared =
+  ({ database }: FilterOptions) =>
+  (error: unknown): null => {
+    if (error instanceof ConfigError && database !== undefined) return null;
+    throw error;
+  };
+
 /** No database is needed for these. */
 export async function readNames(options: FilterOptions): Promise<{
   readonly config: Config | null;
@@ -55,7 +63,7 @@ export async function readNames(options: FilterOptions): Promise<{
   readonly named: (stored: EventRecord) => EventRecord;
 }> {
   const { operation, key, tenant, since, until } = options;
-  const config = existsSync(options.config) ? await readConfig(options) : null;
+  const config = existsSync(options.config) ? await readConfig(options).catch(ifSpared(options)) : null;
   const names = new SourceNames(config?.sources.values() ?? []);
   return {
     config,

@@ -3,7 +3,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import type pg from 'pg';
 import type { LoadOptions } from '../config/index.ts';
 import { parseDuration, parseRate } from '../config/units.ts';
-import { UserError } from '../domain/errors.ts';
+import { ConfigError, UserError } from '../domain/errors.ts';
 import type { Config } from '../domain/rules.ts';
 import {
   createPool,
@@ -54,7 +54,14 @@ export async function readDatabaseUrl({ config: file, database }: ConfigOptions)
   const url = PG_OBSERVERS_DIRECT_DATABASE || DATABASE_URL;
   if (!existsSync(file) && url !== undefined && url !== '')
     return postgresUrl(url, PG_OBSERVERS_DIRECT_DATABASE ? 'PG_OBSERVERS_DIRECT_DATABASE' : 'DATABASE_URL');
-  return sessionUrl(await loadConfig(file));
+  try {
+    return sessionUrl(await loadConfig(file));
+  } catch (error) {
+    // Who looks what is wrong in the night need not first correct a file that this command has no other use for.
+    if (error instanceof ConfigError)
+      console.error(`Only the database is wanted of ${file}: --database URL does without it.`);
+    throw error;
+  }
 }
 
 /** Not shown when it is wrong: it may hold a password all the same. */

@@ -85,6 +85,14 @@ test('status and dlq on a database without our tables say what to do', async () 
     stdout: expect.stringMatching(/^No instance is running: start one with `pg-observers run`\./),
   });
   expect(bare.stdout).toContain('No dead letters.');
+  // And so is --database, beside a file that somebody broke.
+  const broken = await rulesFile(`version: 1\ndatabase: ${database.url}\nobservrs: {}\n`);
+  const refused = await runProgram(['status', '-c', broken]);
+  expect(refused).toMatchObject({ status: 2, stdout: '' });
+  expect(refused.stderr).toMatch(/^Only the database is wanted of .*: --database URL does without it\.\n.*:3:1 /);
+  expect(await runProgram(['status', '-c', broken, '--database', database.url])).toMatchObject({ status: 0 });
+  const listed = await runProgram(['events', 'list', '-c', broken, '--database', database.url]);
+  expect(listed).toMatchObject({ status: 0, stdout: 'No events.\n', stderr: '' });
 });
 
 /** A database with `count` dead letters: odd keys answered 400, even ones 503, both of tenant acme or globex. */
@@ -163,7 +171,7 @@ test('dlq list, show and stats, with filters, in words and as JSON', async () =>
     ...{ event: { source: 'orders', operation: 'insert', new: { id: Number(key) } }, request: { method: 'POST' } },
   });
   const text = (await dlq('show', id)).stdout;
-  expect(text).toMatch(/\ndied           \d{4}-\d\d-\d\dT[\d:.]+Z \(.* ago\)\n/);
+  expect(text).toMatch(/\ndied {11}\d{4}-\d\d-\d\dT[\d:.]+Z \(.* ago\)\n/);
   for (const part of [`dead letter    ${id}`, 'no, thanks', 'orders.insert', `pg-observers dlq retry ${id}`])
     expect(text).toContain(part);
   expect(await dlq('show', '999')).toMatchObject({

@@ -57,7 +57,10 @@ test('events list and show: newest first, filters, pages, digits', { timeout: 12
     stderr: expect.stringContaining('There is no word in "&|".'),
   });
 
-  expect(await events('show', '999')).toMatchObject({ status: 1, stderr: expect.stringContaining('past retention') });
+  expect(await events('show', '999')).toMatchObject({
+    status: 1,
+    stderr: expect.stringContaining('past retention.  [PGO-EVENT]'),
+  });
 });
 
 test('events tail misses no event that commits late, and ends on Ctrl-C', { timeout: 120_000 }, async () => {

@@ -96,6 +96,8 @@ function showCommand(): Command {
       if (history === null) {
         throw new UserError(
           `Event ${'uid' in id ? id.uid : id.id} is not in the log, and no dead letter keeps a copy of it: it never was, or it is past retention.`,
+          1,
+          { code: 'PGO-EVENT' },
         );
       }
       const event = named(history.event);
