@@ -15,7 +15,6 @@ import type { Config } from '../../domain/rules.ts';
 import type { Telemetry } from '../../domain/telemetry.ts';
 import type {
   BreakerReport,
-  ClaimedDelivery,
   DeliveryQueue,
   DestinationHold,
   NewDelivery,
@@ -31,7 +30,7 @@ import { DeliveryWorker } from './delivery-worker.ts';
 import { DestinationHolds } from './destination-holds.ts';
 import type { DestinationLane } from './destination-lane.ts';
 import { DestinationLanes } from './destination-lanes.ts';
-import { ReservedPlaces } from './reservation.ts';
+import { Intake } from './intake.ts';
 import { Settler } from './settler.ts';
 import { within } from './within.ts';
 
@@ -58,10 +57,6 @@ export interface DispatcherOptions {
   readonly isTransient: (error: unknown) => boolean;
 }
 
-/** For the events in hand that came along with their claims; small ones come along anyway. */
-const inHandBytes = 16 * 1024 * 1024;
-/** Outcomes waiting to be written beyond which nothing new is claimed. */
-const settlementBacklog = 5_000;
 /** Before the next look, while this instance must not start anything. */
 const heldUpMs = 20;
 /** For what a cut-off attempt has to tidy up, and for writing the last outcomes, at the end. */
@@ -78,11 +73,8 @@ export class Dispatcher {
   readonly #log: ActionLog;
   readonly #lanes: DestinationLanes;
   readonly #attempts: AttemptsInFlight;
+  readonly #intake: Intake;
   readonly #breakers: Breakers;
-  /** Counts the lives of the instance: a claim asked for in an earlier one belongs to others. */
-  #life = 0;
-  /** Counts looks at the queue and reasons for one: what an older look said is out of date. */
-  #look = 0;
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
@@ -113,8 +105,17 @@ export class Dispatcher {
       inHand: this.#inHand,
       worker: this.#worker,
       mayBegin: () => options.alive() && !this.#loop.stopping,
-      onRoom: (lane, tenant) => this.#roomIn(lane, tenant),
+      onRoom: (lane, tenant) => this.#intake.roomIn(lane, tenant),
       onBreaker: () => this.wake(),
+    });
+    this.#intake = new Intake({
+      ...options,
+      lanes: this.#lanes,
+      inHand: this.#inHand,
+      settler: this.#settler,
+      attempts: this.#attempts,
+      isStopping: () => this.#loop.stopping,
+      ring: () => this.#loop.ring(),
     });
     this.#loop = new StageLoop({
       name: 'deliver',
@@ -155,49 +156,17 @@ export class Dispatcher {
 
   /** There may be something due. */
   wake(): void {
-    this.#look += 1;
-    this.#loop.ring();
+    this.#intake.lookAgain();
   }
 
-  /**
-   * Those of new deliveries that can begin at once. Only where nothing waits in the queue: what is new must not pass by
-   * what is old, and a lane that is full leaves the rest to other instances.
-   */
+  /** Places for those of new deliveries that can begin at once; null: for none of them. */
   reserve(deliveries: readonly NewDelivery[]): Reservation | null {
-    if (!this.#options.alive() || this.#loop.stopping || this.#settler.backlog > settlementBacklog) return null;
-    if (this.#inHand.bytes > inHandBytes) return null;
-    const now = performance.now();
-    const places = new ReservedPlaces(deliveries, (delivery) => this.#laneForNew(delivery, now), now);
-    if (places.leases.size === 0 || !this.#inHand.expect()) {
-      places.free(now);
-      return null;
-    }
-    const [life, look] = [this.#life, this.#look];
-    const arrived = () => {
-      places.free(performance.now());
-      this.#inHand.arrived();
-      // Whoever wanted these places meanwhile found none.
-      if (look !== this.#look) this.#loop.ring();
-      return life === this.#life;
-    };
-    return {
-      instance: this.#options.instance(),
-      leases: places.leases,
-      // Of an earlier life: others have it, or will.
-      accept: (claimed) => {
-        if (arrived()) this.#accept(claimed);
-        this.#attempts.begin();
-      },
-      abandon: () => {
-        if (arrived()) this.#inHand.reconcileSoon();
-        this.wake();
-      },
-    };
+    return this.#intake.reserve(deliveries);
   }
 
   /** Drops what waits: another instance took this one for dead and may have it already. */
   forget(): void {
-    this.#life += 1;
+    this.#intake.beginNewLife();
     for (const lane of this.#lanes) this.#inHand.forget(lane.drain());
   }
 
@@ -231,30 +200,11 @@ export class Dispatcher {
   }
 
   async #round(): Promise<number> {
-    const { alive, queue } = this.#options;
-    if (!alive() || this.#settler.backlog > settlementBacklog) return heldUpMs;
+    if (!this.#intake.isOpen) return heldUpMs;
     await this.#inHand.reconcile(performance.now());
     this.#attempts.begin();
-    // One moment for asking and for resting: between two, a limit may let something through that neither sees.
-    const asking = performance.now();
-    const wanted = this.#lanes.wishes(asking);
-    if (wanted.length === 0) return this.#restMs(null, asking);
-    const life = this.#life;
-    this.#look += 1;
-    const look = this.#look;
-    const batch = await queue().claim(wanted, inHandBytes - this.#inHand.bytes);
-    if (life !== this.#life) return 0;
-    this.#lanes.looked(look, wanted, batch, performance.now());
-    this.#accept(batch.claimed, this.#lanes.cutOff(wanted, batch.claimed));
-    this.#attempts.begin();
-    const now = performance.now();
-    return this.#lanes.mayHaveMore(look, now) ? 0 : this.#restMs(batch.nextDueMs, now);
-  }
-
-  /** null when it would pass by what waits, when there is no room for it, or when the rules don't know its destination. */
-  #laneForNew({ destination, event }: NewDelivery, now: number): DestinationLane | null {
-    const lane = this.#lanes.get(destination);
-    return lane?.takesNew(event.tenant, this.#look, now) ? lane : null;
+    const { again, nextDueMs, at } = await this.#intake.claim();
+    return again ? 0 : this.#restMs(nextDueMs, at);
   }
 
   /** Until the next delivery is due, a limit lets something through, or the poll. Milliseconds. */
@@ -266,28 +216,6 @@ export class Dispatcher {
     this.#breakers.lookAgain(now);
     this.#lanes.forgetTenants(now);
     return restMs;
-  }
-
-  /** @param cutOff of them, to be handed back */
-  #accept(claimed: readonly ClaimedDelivery[], cutOff: readonly ClaimedDelivery[] = []): void {
-    const now = performance.now();
-    const strangers: ClaimedDelivery[] = [];
-    const incomplete = new Set(cutOff);
-    for (const one of claimed) {
-      this.#inHand.take(one);
-      const lane = this.#lanes.get(one.delivery.destination);
-      if (incomplete.has(one)) continue;
-      if (lane === undefined || this.#loop.stopping) strangers.push(one);
-      else lane.add(one, now);
-    }
-    void this.#inHand.release(strangers, 0, 'the rules changed, or this instance stops');
-    void this.#inHand.release(cutOff, 0, 'the rest of their batch comes with the next claim');
-  }
-
-  /** Free places are no reason to ask again when there was nothing for them: a claim for every outcome of a quiet system. */
-  #roomIn(lane: DestinationLane, tenant: string | null): void {
-    // Not alive: what waits here could not begin, and the loop looks after it.
-    if (lane.hasRoomAfter(tenant, this.#look, performance.now()) || !this.#options.alive()) this.wake();
   }
 
   #settled(settlements: readonly Settlement[]): void {
