@@ -37,7 +37,7 @@ export const checkpointFirst: Mutation = {
           set snapshot = $2::pg_snapshot, target = $3::pg_snapshot, after_id = $4::bigint, version = version + 1
           where consumer = 'router' and version = $1::bigint\`,
           [this.#checkpoint.version, next.snapshot, next.target, next.afterId]);
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await new Promise((resolve) => setTimeout(resolve, 200));
         const early = next.version;
         next.version = String(BigInt(early) + 1n);
         const { rows } = await this.#query(name, text, [
