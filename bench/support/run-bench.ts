@@ -23,7 +23,7 @@ const roundsOf: Record<Scale, number> = { full: 3, quick: 2, smoke: 1 };
 export async function runBench({ cases, scale, rounds, rivals, log }: BenchOptions): Promise<Report> {
   const load = loadavg()[0] ?? Number.NaN;
   if (load > 1) log(`The load is ${load.toFixed(1)}: something else is running, and rates will say more about that.`);
-  const cluster = await startCluster();
+  const cluster = await startCluster({ flushing: scale !== 'smoke' });
   const results: CaseResult[] = [];
   const failed: Report['failed'][number][] = [];
   try {

@@ -7,7 +7,7 @@ import { measureIsolation } from '../../bench/support/isolation.ts';
 let cluster: Cluster;
 beforeAll(async () => {
   process.env.BENCH_DATABASE_URL = inject('postgresUrl');
-  cluster = await startCluster();
+  cluster = await startCluster({ flushing: false });
 });
 afterAll(() => cluster.stop());
 
