@@ -19,7 +19,8 @@ const routed = 'update observers.checkpoints set snapshot = pg_current_snapshot(
 beforeAll(async () => {
   const pool = createPool(database.url, 1);
   await migrate(pool).finally(() => pool.end());
-  const awkward = (by: number) => `(array['plain', '', null, E'two\\nlines', '"quoted" \\ {"a": 1}', E'\\x1f,\\t', 'ünïcode 🎉'])[1 + (n + ${by}) % 7]`;
+  const awkward = (by: number) =>
+    `(array['plain', '', null, E'two\\nlines', '"quoted" \\ {"a": 1}', E'\\x1f,\\t', 'ünïcode 🎉'])[1 + (n + ${by}) % 7]`;
   await database.query(
     `insert into observers.events (source, operation, table_schema, table_name, key, tenant, old, new, payload, context, created_at)
      select $1, (array['insert', 'update', 'delete'])[1 + n % 3], ${awkward(0)}, ${awkward(1)}, ${awkward(2)}, ${awkward(3)},
