@@ -413,6 +413,29 @@ describe('tenants of a lane', () => {
     expect([lane.surplus(501).length, lane.waiting, lane.wish(501)?.turns?.rooms.get('bad')]).toEqual([1, 0, 0]);
   });
 
+  test('that share a rate at two destinations: whoever finds no token waits for the next one, and not for a look', () => {
+    const rates = new TenantRates();
+    const maxRate = { count: 10, perMs: 1_000 };
+    rates.load({
+      common: { maxPending: null, maxRate: null },
+      named: new Map([['slow', { maxPending: null, maxRate }]]),
+    });
+    const lane = () =>
+      new DestinationLane(webhookDestination('http://127.0.0.1:9/', { concurrency: 1 }), client, rates, 0);
+    const [one, two] = [lane(), lane()];
+    add(one, 'slow', 1);
+    add(two, 'slow', 1);
+    expect([one.lineWaitMs(0), two.lineWaitMs(0)]).toEqual([0, 0]);
+    expect([tenantsOf(begin(one, 0)), tenantsOf(begin(two, 0))]).toEqual([['slow'], []]);
+    expect([one.lineWaitMs(0), two.lineWaitMs(0), two.tenantsWaitMs(0)]).toEqual([Number.POSITIVE_INFINITY, 100, 100]);
+    // Its place is taken by another tenant: whoever leaves it looks again.
+    add(two, 'other', 1);
+    const [other] = begin(two, 50);
+    expect([two.lineWaitMs(50), two.lineWaitMs(100)]).toEqual([50, Number.POSITIVE_INFINITY]);
+    two.finished(other as Turn, false, 100);
+    expect([two.lineWaitMs(100), tenantsOf(begin(two, 100))]).toEqual([0, ['slow']]);
+  });
+
   test('of which nothing is known any more are forgotten, whatever their number', () => {
     const lane = laneOf({ concurrency: 5_000, tenantConcurrency: 1, tenantRateLimit: { count: 10, perMs: 1_000 } });
     for (let n = 0; n < 3_000; n++) lane.add(claim(`t${n}`), 0);

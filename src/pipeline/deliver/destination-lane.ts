@@ -183,7 +183,7 @@ export class DestinationLane {
 
   /** The same of its tenants of which something waits, the least; 0: there is room for one now. Infinity when only places are missing. */
   tenantsWaitMs(now: number): number {
-    let least = Number.POSITIVE_INFINITY;
+    let least = this.lineWaitMs(now);
     for (const tenant of this.#lastLook.heldBack) {
       const waitMs = this.#tenants.of(tenant, now)?.waitMs(now) ?? 0;
       if (waitMs > 0) least = Math.min(least, waitMs);
@@ -191,6 +191,12 @@ export class DestinationLane {
       else if (this.#roomOf(tenant, now) > 0) return 0;
     }
     return least;
+  }
+
+  /** The same of what is claimed: of lanes that share a tenant's rate one takes the token. Whoever leaves a place looks again. */
+  lineWaitMs(now: number): number {
+    const waitMs = this.#line.size === 0 ? Number.POSITIVE_INFINITY : this.#tenants.waitMs(this.#line.tenants, now);
+    return waitMs > 0 || this.#hasPlace(now) ? waitMs : Number.POSITIVE_INFINITY;
   }
 
   add(claimed: ClaimedDelivery, now: number): void {
@@ -205,8 +211,7 @@ export class DestinationLane {
 
   /** The next delivery to attempt, or null when it has no free place, no permission or nothing to do. */
   next(now: number): Turn | null {
-    if (this.#line.size === 0 || this.#inFlight >= this.#destination.concurrency) return null;
-    if (this.#permitted(now) < 1) return null;
+    if (this.#line.size === 0 || !this.#hasPlace(now)) return null;
     const claimed = this.head(now);
     if (claimed === undefined) return null;
     this.#line.take(claimed);
@@ -268,6 +273,10 @@ export class DestinationLane {
   #prefetch(concurrency: number): number {
     if (this.#attemptMs === null) return 0;
     return Math.min(longestPrefetch, Math.floor((concurrency * prefetchMs) / Math.max(this.#attemptMs, 1)));
+  }
+
+  #hasPlace(now: number): boolean {
+    return this.#inFlight < this.#destination.concurrency && this.#permitted(now) >= 1;
   }
 
   #permitted(now: number): number {

@@ -67,8 +67,15 @@ export class Intake {
 
   /** Free places are no reason to ask again when there was nothing for them: a claim for every outcome of a quiet system. */
   roomIn(lane: DestinationLane, tenant: string | null): void {
+    const now = performance.now();
     // Not alive: what waits here could not begin, and the loop looks after it.
-    if (lane.hasRoomAfter(tenant, this.#look, performance.now()) || !this.#options.alive()) this.lookAgain();
+    if (lane.hasRoomAfter(tenant, this.#look, now) || !this.#options.alive()) this.lookAgain();
+    else this.#restNoLonger(lane, now);
+  }
+
+  /** The loop rests for as long as what waited asked for when it lay down. */
+  #restNoLonger(lane: DestinationLane, now: number): void {
+    if (lane.lineWaitMs(now) < Number.POSITIVE_INFINITY) this.#options.ring();
   }
 
   /** For all lanes that have room. */
@@ -95,7 +102,7 @@ export class Intake {
    * what is old, and a lane that is full leaves the rest to other instances.
    */
   reserve(deliveries: readonly NewDelivery[]): Reservation | null {
-    const { inHand, attempts, instance, isStopping, ring } = this.#options;
+    const { lanes, inHand, attempts, instance, isStopping, ring } = this.#options;
     if (!this.isOpen || isStopping() || inHand.bytes > inHandBytes) return null;
     const now = performance.now();
     const places = new ReservedPlaces(deliveries, (delivery) => this.#laneForNew(delivery, now), now);
@@ -118,6 +125,7 @@ export class Intake {
       accept: (claimed) => {
         if (arrived()) this.#accept(claimed);
         attempts.begin();
+        for (const lane of lanes) this.#restNoLonger(lane, performance.now());
       },
       abandon: () => {
         if (arrived()) inHand.reconcileSoon();

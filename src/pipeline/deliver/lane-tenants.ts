@@ -59,6 +59,17 @@ export class LaneTenants {
     return !this.#limited || (this.#lanes.get(tenant)?.mayBegin(now) ?? true);
   }
 
+  /** Milliseconds until the limits of one of these let something through; 0: they do. Infinity when only places are missing. */
+  waitMs(tenants: Iterable<Tenant>, now: number): number {
+    let least = Number.POSITIVE_INFINITY;
+    for (const tenant of this.#limited ? tenants : []) {
+      const lane = this.of(tenant, now);
+      const waitMs = lane?.waitMs(now) ?? 0;
+      if (waitMs > 0 || lane?.mayBegin(now)) least = Math.min(least, waitMs);
+    }
+    return least;
+  }
+
   /** How many of a tenant to claim of which nothing is known. */
   get most(): number {
     const { tenantRateLimit, tenantConcurrency } = this.#destination;

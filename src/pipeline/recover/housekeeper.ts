@@ -17,6 +17,8 @@ export interface HousekeeperOptions {
   readonly buryOrphans: () => Promise<readonly Orphans[]>;
   /** What differs between the file and the triggers in the database, in words; repairs what may be repaired unasked. */
   readonly checkCapture: () => Promise<readonly string[]>;
+  /** For `status`, which asks no instance. */
+  readonly keepComplaints: (complaints: readonly string[]) => Promise<void>;
   readonly telemetry: Telemetry;
   readonly isTransient: (error: unknown) => boolean;
 }
@@ -36,7 +38,7 @@ export class Housekeeper {
   readonly #options: HousekeeperOptions;
   readonly #stopping = new AbortController();
   #drift: readonly string[] = [];
-  #complaints: readonly string[] = [];
+  #hindrances: readonly string[] = [];
 
   constructor(options: HousekeeperOptions) {
     this.#options = options;
@@ -53,9 +55,12 @@ export class Housekeeper {
     return this.#drift;
   }
 
-  /** Why the log is not kept as the settings say, as last seen. */
+  /** What somebody must do something about, as last seen: drift, and why the log is not kept as the settings say. */
   get complaints(): readonly string[] {
-    return this.#complaints;
+    return [
+      ...this.#drift.map((step) => `capture: ${step}`),
+      ...this.#hindrances.map((hindrance) => `retention: ${hindrance}`),
+    ];
   }
 
   start(): void {
@@ -72,14 +77,16 @@ export class Housekeeper {
   }
 
   async #round(): Promise<number> {
-    const { keepHouse, checkCapture, telemetry } = this.#options;
+    const { keepHouse, checkCapture, keepComplaints, telemetry } = this.#options;
     const { refused } = await keepHouse();
     await this.#buryOrphans();
     const drift = [...refused, ...(await checkCapture())];
     if (drift.length > 0 && drift.join() !== this.#drift.join()) telemetry({ type: 'capture.drift', steps: drift });
     this.#drift = drift;
+    await keepComplaints(this.complaints);
     // Last: an archive takes its time.
     await this.#retain();
+    await keepComplaints(this.complaints);
     return everyMs;
   }
 
@@ -97,9 +104,9 @@ export class Housekeeper {
     const { signal } = this.#stopping;
     try {
       const { complaints } = await enforceRetention(signal, (step) => this.#tell(step));
-      if (complaints.length > 0 && complaints.join() !== this.#complaints.join())
+      if (complaints.length > 0 && complaints.join() !== this.#hindrances.join())
         telemetry({ type: 'retention.hindered', complaints });
-      this.#complaints = complaints;
+      this.#hindrances = complaints;
     } catch (error) {
       // The day that was at hand stays.
       if (!signal.aborted) throw error;
