@@ -73,8 +73,7 @@ export async function whyNotReady({
 }: Stages): Promise<string[]> {
   const reasons = [wakeUpCalls.complaint(), recorder.complaint()].filter((reason) => reason !== null);
   if (!membership.alive()) reasons.push('the heartbeat does not reach the database');
-  for (const step of housekeeper.drift) reasons.push(`capture: ${step}`);
-  for (const complaint of housekeeper.complaints) reasons.push(`retention: ${complaint}`);
+  reasons.push(...housekeeper.complaints);
   try {
     const { lagMs } = await inTime(readRoutingLag(pools.durable));
     if ((lagMs ?? 0) > lagBoundMs) reasons.push(`routing is ${Math.round((lagMs ?? 0) / 1000)} s behind`);

@@ -20,11 +20,11 @@ import { DatabasePools } from './transport/postgres/database-pools.ts';
 import { createDeliveryQueue } from './transport/postgres/delivery-queue.ts';
 import { readHolds } from './transport/postgres/destination-holds.ts';
 import { keepHouse } from './transport/postgres/housekeeping.ts';
-import { createInstanceRegistry } from './transport/postgres/instance-registry.ts';
+import { createInstanceRegistry, keepComplaints } from './transport/postgres/instance-registry.ts';
 import { Lifeline } from './transport/postgres/lifeline.ts';
 import { openNotificationLog } from './transport/postgres/notification-log.ts';
 import { readPendingTenants } from './transport/postgres/pending-tenants.ts';
-import { enforceRetention, keepComplaints, type RetentionRun } from './transport/postgres/retention.ts';
+import { enforceRetention, type RetentionRun } from './transport/postgres/retention.ts';
 import { isRouted, openRoutingSession } from './transport/postgres/routing-session.ts';
 import { openStatements } from './transport/postgres/statements.ts';
 import { WakeUpCalls } from './transport/postgres/wake-up-calls.ts';
@@ -145,6 +145,7 @@ export class Stages {
       enforceRetention: (signal, onStep) => this.#enforceRetention(signal, onStep),
       buryOrphans: () => this.#buryOrphans(),
       checkCapture: () => captureDrift(this.pools.direct, current.config(), apply),
+      keepComplaints: (complaints) => keepComplaints(this.pools.durable, this.membership.id, complaints),
     });
     this.wakeUpCalls = new WakeUpCalls({
       telemetry,
@@ -172,9 +173,7 @@ export class Stages {
   async #enforceRetention(signal: AbortSignal, onStep: (step: RetentionStep) => void): Promise<RetentionRun> {
     const policy = this.#current.config().settings.retention;
     const archive = policy.archive === null ? null : this.#archiveAt(policy.archive.directory);
-    const run = await enforceRetention(this.pools.durable, { policy, archive, signal, onStep });
-    await keepComplaints(this.pools.durable, this.membership.id, run.complaints);
-    return run;
+    return enforceRetention(this.pools.durable, { policy, archive, signal, onStep });
   }
 
   /** The same one as long as the settings name it: it remembers what it has stored. */

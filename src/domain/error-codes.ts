@@ -16,6 +16,7 @@ export const errorCodes = [
   'PGO-FAILED',
   'PGO-FILE',
   'PGO-FILE-EXISTS',
+  'PGO-INTERRUPTED',
   'PGO-KEY',
   'PGO-LOCKED',
   'PGO-LOGIN',

@@ -1,4 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest';
+import { runProgram } from '../support/processes.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { apply, createShop, receiver, shopRules } from './shop.ts';
 import { eventually, freePort, rulesFile, startSidecar } from './support.ts';
@@ -87,7 +88,7 @@ test('/healthz, /readyz and /api/v1/status answer, also while the database is aw
   expect(await sidecar.kill()).toMatchObject({ status: 0, stderr: '' });
 }, 60_000);
 
-test('/readyz names triggers that were dropped or disabled by hand; a reload restores them', async () => {
+test('/readyz and status name triggers that were dropped or disabled by hand; a reload restores them', async () => {
   const database = await createShop('health_drift');
   const port = await freePort();
   const more = `settings: { listen: "127.0.0.1:${port}" }`;
@@ -102,6 +103,12 @@ test('/readyz names triggers that were dropped or disabled by hand; a reload res
   await readiness(port, /^capture: trigger zz_pg_observers_orders_update on public\.orders: missing/);
   const drift = await looking.record('drift', ({ event }) => event === 'capture.drift');
   expect(drift).toMatchObject({ level: 'warn', msg: expect.stringContaining('pg-observers apply') });
+  const shown = await eventually('status to say so', async () => {
+    const { stdout } = await runProgram(['status', '--config', rules]);
+    return stdout.includes('Capture: ') && stdout;
+  });
+  expect(shown).toContain('Capture: trigger zz_pg_observers_orders_insert on public.orders: was disabled.');
+  expect(shown).toContain('`pg-observers apply` mends it');
   await looking.kill();
 
   const running = await startSidecar(rules, { env });

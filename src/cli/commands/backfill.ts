@@ -101,6 +101,8 @@ async function chosenRun(pool: pg.Pool, config: Config, source: TableSource, opt
   if (open !== null && !options.restart) {
     throw new UserError(
       `A backfill of ${source.name} was interrupted ${ago(open.started_at)}, or is running, at ${open.rows} rows: --resume goes on, --restart begins anew.`,
+      1,
+      { code: 'PGO-INTERRUPTED' },
     );
   }
   return beginBackfill(pool, source, shape, { condition: options.where ?? null, perSecond: perSecondOf(options) });
@@ -146,9 +148,13 @@ function report(options: Options, { run, end }: Ended): void {
   if (options.json) console.log(JSON.stringify({ source, state: end, rows: Number(rows), events: Number(events) }));
   else console.log(`${rows} rows of ${source} read, ${events} events.`);
   if (end === 'overtaken')
-    throw new UserError(`Another process goes on with the backfill of ${source}: this one stopped.`);
+    throw new UserError(`Another process goes on with the backfill of ${source}: this one stopped.`, 1, {
+      code: 'PGO-INTERRUPTED',
+    });
   if (end === 'interrupted')
-    throw new UserError(`Interrupted: \`pg-observers backfill ${source} --resume\` goes on where it stopped.`);
+    throw new UserError(`Interrupted: \`pg-observers backfill ${source} --resume\` goes on where it stopped.`, 1, {
+      code: 'PGO-INTERRUPTED',
+    });
 }
 
 async function list(options: Options): Promise<void> {

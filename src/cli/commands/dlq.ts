@@ -177,7 +177,10 @@ function retryAllCommand(): Command {
       const signal = stopSignal();
       const queued = await withDatabase(url, (pool) => retryInSteps(pool, filter, matching, options.rate, signal));
       report(options, { matching, queued }, `${letters(queued)} queued again.`);
-      if (signal.aborted) throw new UserError('Interrupted: run it again for the rest, which are as they were.');
+      if (signal.aborted)
+        throw new UserError('Interrupted: run it again for the rest, which are as they were.', 1, {
+          code: 'PGO-INTERRUPTED',
+        });
     });
 }
 

@@ -190,11 +190,13 @@ function report(options: Options, run: ReplayRun, { end, counts }: Ended, dryRun
     if (!options.json && run.id !== null) console.log(pc.dim(`Replay ${run.id} is finished.`));
     return;
   }
-  if (run.id === null) throw new UserError('Interrupted: not all were counted.');
+  if (run.id === null) throw new UserError('Interrupted: not all were counted.', 1, { code: 'PGO-INTERRUPTED' });
   throw new UserError(
     end === 'overtaken'
       ? `Another process goes on with replay ${run.id}: this one stopped.`
       : `Interrupted: \`pg-observers replay --resume ${run.id}\` goes on where it stopped.`,
+    1,
+    { code: 'PGO-INTERRUPTED' },
   );
 }
 

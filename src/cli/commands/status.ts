@@ -48,6 +48,7 @@ interface Options extends ConfigOptions {
 function describe(status: DatabaseStatus & { readonly tenants?: readonly TenantPending[] }, detailed: boolean): string {
   return [
     instances(status),
+    ...complaints(status),
     routing(status),
     queue(status, detailed),
     ...tenants(status.tenants ?? []),
@@ -57,7 +58,6 @@ function describe(status: DatabaseStatus & { readonly tenants?: readonly TenantP
     ...shadows(status),
     ...unfinished(status),
     deadLetters(status),
-    ...status.complaints.map((complaint) => pc.yellow(`Retention: ${complaint}.`)),
   ].join('\n\n');
 }
 
@@ -74,6 +74,15 @@ function instances({ instances: rows }: DatabaseStatus): string {
     `${span(row.silent_ms)} ago`,
   ]);
   return table(['HOST', 'PID', 'VERSION', 'RULES', 'DOES', 'CLAIMED', 'STARTED', 'HEARTBEAT'], cells);
+}
+
+/** Before everything else: while a trigger is missing, all the rest may look well. */
+function complaints({ complaints: found }: DatabaseStatus): string[] {
+  if (found.length === 0) return [];
+  const lines = found.map((complaint) => `${complaint.charAt(0).toUpperCase()}${complaint.slice(1)}.`);
+  const isCapture = found.some((complaint) => complaint.startsWith('capture: '));
+  if (isCapture) lines.push('→ `pg-observers plan` shows the difference, `pg-observers apply` mends it.');
+  return [pc.yellow(lines.join('\n'))];
 }
 
 function tenants(rows: readonly TenantPending[]): string[] {

@@ -186,3 +186,11 @@ function byRule(deliveries: readonly Delivery[]): Orphans[] {
   }
   return [...rules.values()];
 }
+
+/** What somebody must do something about, for `status`, which asks no instance. */
+export async function keepComplaints(pool: pg.Pool, instance: string, complaints: readonly string[]): Promise<void> {
+  await pool.query(
+    'update observers.instances set complaints = $2 where id = $1 and complaints is distinct from $2::text[]',
+    [instance, complaints.length === 0 ? null : complaints],
+  );
+}

@@ -106,11 +106,3 @@ function tooLarge(steps: readonly RetentionStep[], bytes: number, policy: Retent
     `log and history take ${formatSize(bytes)}, more than retention.max_size (${formatSize(policy.maxBytes)}), and can't be made smaller: ${reasons.join('; ')}`,
   ];
 }
-
-/** For `status`, which asks no instance. */
-export async function keepComplaints(pool: pg.Pool, instance: string, complaints: readonly string[]): Promise<void> {
-  await pool.query(
-    'update observers.instances set complaints = $2 where id = $1 and complaints is distinct from $2::text[]',
-    [instance, complaints.length === 0 ? null : complaints],
-  );
-}

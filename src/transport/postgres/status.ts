@@ -13,7 +13,7 @@ export interface DatabaseStatus {
   /** Destinations that are sent nothing. */
   readonly held_destinations: readonly HeldDestination[];
   readonly dead_letters: number;
-  /** Why the log is not kept as the settings say; empty: it is. */
+  /** What somebody must do something about (`capture: …`, `retention: …`), as instances found it within the last minute. */
   readonly complaints: readonly string[];
   /** Of the last 24 hours, by observer. */
   readonly shadows: readonly ShadowStatus[];
