@@ -32,7 +32,7 @@ async function watched() {
     await client.connect();
     return client;
   };
-  return { proxy, connect };
+  return { proxy, connect, lifeline };
 }
 
 test('one connection that went silent is cut, and ends at the server with all it holds; one that is at work, or waits for nothing, is left alone', async () => {
@@ -53,4 +53,13 @@ test('one connection that went silent is cut, and ends at the server with all it
   await database.query('select pg_advisory_lock(1)');
   expect((await longQuery).rows[0]?.answer).toBe(42);
   expect((await idle.query('select 42 as answer')).rows[0]?.answer).toBe(42);
+});
+
+test('a session that went silent and was given up does not keep the process from ending', async () => {
+  const { proxy, connect, lifeline } = await watched();
+  const givenUp = await connect();
+  proxy.swallow();
+  const parting = givenUp.end();
+  await lifeline.hangUp([]);
+  await parting;
 });

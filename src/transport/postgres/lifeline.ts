@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import pg from 'pg';
+import type pg from 'pg';
 import { connectionConfig } from './connection.ts';
-import type { Asking, Wires } from './wires.ts';
+import { WatchedClient } from './watched-client.ts';
+import { type Asking, Wires } from './wires.ts';
 
 /** A database that has not answered a trivial question by then counts as away. Milliseconds. */
 const answerWithinMs = 2_000;
@@ -60,11 +61,15 @@ export class Lifeline {
     await asking;
   }
 
-  /** Ends the pools. They say good-bye to the server, and would wait for its answer. */
+  /**
+   * Ends the pools, which say good-bye to the server and would wait for its answer. Then what is left: a session that went silent was
+   * given up by whoever had it, and a single socket that is open keeps the process from ending.
+   */
   async hangUp(pools: readonly pg.Pool[]): Promise<void> {
     const cut = setTimeout(() => this.#wires.cut(), answerWithinMs);
     await Promise.all(pools.map((pool) => pool.end()));
     clearTimeout(cut);
+    this.#wires.cut();
   }
 
   /** Never rejects: when nobody can be asked, the heartbeat decides. */
@@ -109,7 +114,11 @@ export class Lifeline {
 
 /** On a connection of its own: those that there are may all be the ones in question. */
 async function serversAtWork(url: string, asking: readonly Asking[]): Promise<ReadonlySet<number>> {
-  const client = new pg.Client({ ...connectionConfig(url, 'lifeline'), query_timeout: answerWithinMs });
+  const wires = new Wires();
+  const client: pg.Client = new WatchedClient({
+    ...connectionConfig(url, 'lifeline', 'on', wires),
+    query_timeout: answerWithinMs,
+  });
   client.on('error', () => {});
   try {
     await client.connect();
@@ -118,8 +127,12 @@ async function serversAtWork(url: string, asking: readonly Asking[]): Promise<Re
     ]);
     return new Set(rows.filter((row) => row.at_work).map((row) => row.pid));
   } finally {
-    // Not awaited: on a connection that went silent the good-bye has no end.
-    void client.end().catch(() => {});
+    // Not awaited: a connection that went silent never says good-bye, and would keep the process from ending after its stop.
+    const hangUp = setTimeout(() => wires.cut(), answerWithinMs);
+    void client
+      .end()
+      .catch(() => {})
+      .finally(() => clearTimeout(hangUp));
   }
 }
 
