@@ -1,25 +1,14 @@
 import type { OutcomeRule } from '../domain/outcome-policy.ts';
-import type { RetryPolicy } from '../domain/retry.ts';
-import type { CircuitBreakerPolicy, DestinationKind, RateLimit } from '../domain/rules.ts';
-import type { AddressPolicy } from '../domain/webhook.ts';
+import type { CircuitBreakerPolicy, DestinationCommon, DestinationKind } from '../domain/rules.ts';
 import { builtInAddresses, readAddresses } from './addresses.ts';
 import type { Field } from './field.ts';
 import { readOutcomes } from './outcomes.ts';
 import { builtInRetry, formatted, readRetry } from './retry.ts';
 
 /** How a destination wants to be treated, with every value settled. */
-export interface Delivery {
-  readonly timeoutMs: number;
-  readonly concurrency: number;
-  readonly retry: RetryPolicy;
+export interface Delivery extends Omit<DestinationCommon, 'name' | 'position' | 'outcomes'> {
   /** What the file says beside what is built in for the kind. */
   readonly outcomes: readonly OutcomeRule[];
-  readonly retryAfterMaxMs: number;
-  readonly rateLimit: RateLimit | null;
-  readonly tenantConcurrency: number | null;
-  readonly tenantRateLimit: RateLimit | null;
-  readonly circuitBreaker: CircuitBreakerPolicy | null;
-  readonly addresses: AddressPolicy;
 }
 
 export const builtInDelivery: Delivery = Object.freeze({

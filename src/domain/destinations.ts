@@ -26,7 +26,7 @@ export interface CircuitBreakerPolicy {
   readonly per: 'destination' | 'tenant';
 }
 
-interface DestinationCommon {
+export interface DestinationCommon {
   /** The name in the file, or for a literal URL its origin and path. Holds no secret. */
   readonly name: string;
   readonly position: Position;

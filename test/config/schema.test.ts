@@ -3,6 +3,7 @@ import { Ajv } from 'ajv';
 import { expect, test } from 'vitest';
 import { parseDocument } from 'yaml';
 import { loadConfig, parseConfig } from '../../src/config/index.ts';
+import { testSchema } from '../../src/config/rule-tests/schema.ts';
 import { schema } from '../../src/config/schema.ts';
 import { schemaFile, schemaIsUpToDate } from '../../src/config/write-schema.ts';
 
@@ -46,6 +47,12 @@ test('an editor, which sees variables unresolved, finds nothing wrong with the e
   expect(document.errors).toEqual([]);
   validate(document.toJS());
   expect(validate.errors ?? []).toEqual([]);
+});
+
+// Commands don't: it takes longer than reading the rules.
+test.each([schema, testSchema])('each format is a JSON Schema', (format) => {
+  const ajv = new Ajv({ strict: false });
+  expect(ajv.validateSchema(format), ajv.errorsText()).toBe(true);
 });
 
 test('the example loads, and is short enough to be read', async () => {

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import { askBriefly } from './brief-session.ts';
 import { connectionConfig } from './connection.ts';
-import { WatchedClient } from './watched-client.ts';
-import { type Asking, Wires } from './wires.ts';
+import type { Asking, Wires } from './wires.ts';
 
 /** A database that has not answered a trivial question by then counts as away. Milliseconds. */
 const answerWithinMs = 2_000;
@@ -112,28 +112,12 @@ export class Lifeline {
   }
 }
 
-/** On a connection of its own: those that there are may all be the ones in question. */
 async function serversAtWork(url: string, asking: readonly Asking[]): Promise<ReadonlySet<number>> {
-  const wires = new Wires();
-  const client: pg.Client = new WatchedClient({
-    ...connectionConfig(url, 'lifeline', 'on', wires),
-    query_timeout: answerWithinMs,
-  });
-  client.on('error', () => {});
-  try {
-    await client.connect();
-    const { rows } = await client.query<{ pid: number; at_work: boolean }>(atWorkQuery, [
-      asking.map(({ session }) => session ?? 0),
-    ]);
-    return new Set(rows.filter((row) => row.at_work).map((row) => row.pid));
-  } finally {
-    // Not awaited: a connection that went silent never says good-bye, and would keep the process from ending after its stop.
-    const hangUp = setTimeout(() => wires.cut(), answerWithinMs);
-    void client
-      .end()
-      .catch(() => {})
-      .finally(() => clearTimeout(hangUp));
-  }
+  const sessions = asking.map(({ session }) => session ?? 0);
+  const { rows } = await askBriefly(connectionConfig(url, 'lifeline'), answerWithinMs, (client) =>
+    client.query<{ pid: number; at_work: boolean }>(atWorkQuery, [sessions]),
+  );
+  return new Set(rows.filter((row) => row.at_work).map((row) => row.pid));
 }
 
 /** @throws Error when it takes longer than a database that is there ever does */

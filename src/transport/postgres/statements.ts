@@ -10,6 +10,7 @@
 import pg from 'pg';
 import type { SqlDatabase, SqlResult, SqlStatement } from '../../domain/sql.ts';
 import type { Settlement } from '../contract.ts';
+import { askBriefly } from './brief-session.ts';
 import { describeError, guardPool, redactUrl, sqlState } from './connection.ts';
 import { settleWithin } from './settlement.ts';
 import { WatchedClient } from './watched-client.ts';
@@ -28,6 +29,8 @@ export interface StatementsOptions {
 const soonMs = 50;
 /** A commit under way is not cut off: whether it happened would be anybody's guess. Milliseconds. */
 const commitMs = 5_000;
+/** For telling the server. Milliseconds. */
+const cancelWithinMs = 2_000;
 
 export function openStatements(url: string, options: StatementsOptions): SqlDatabase {
   return new Statements(url, options);
@@ -119,16 +122,8 @@ class Statements implements SqlDatabase {
 
   /** Never rejects. A frozen server ends it by the timeout that it was given. */
   async #cancel(process: number): Promise<void> {
-    const client = new pg.Client(this.#config);
-    client.on('error', () => {});
-    try {
-      await client.connect();
-      await client.query('select pg_cancel_backend($1)', [process]);
-    } catch {
-      // As above.
-    } finally {
-      void client.end().catch(() => {});
-    }
+    const ask = (client: pg.Client) => client.query('select pg_cancel_backend($1)', [process]);
+    await askBriefly(this.#config, cancelWithinMs, ask).catch(() => {});
   }
 }
 
