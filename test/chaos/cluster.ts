@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/embedded/embedded-postgres.ts';
+import type { EmbeddedPostgres } from '../../src/embedded/embedded-postgres.ts';
+import { startServer } from '../support/server.ts';
 
 /** The run's own PostgreSQL, in a directory of its own, always on the same port. */
 export class Cluster {
@@ -22,7 +23,7 @@ export class Cluster {
   /** @param directory made when it is missing; PostgreSQL's user must be able to enter it */
   static async start(directory: string, settings: Readonly<Record<string, string>> = {}): Promise<Cluster> {
     const all = { max_connections: '100', ...settings };
-    const server = await startEmbeddedPostgres({ dataDir: directory, settings: all });
+    const server = await startServer({ dataDir: directory, settings: all });
     return new Cluster(server.url, all, server);
   }
 
@@ -75,7 +76,7 @@ export class Cluster {
   async start(): Promise<void> {
     const { dataDir, port } = this.#server;
     await this.#server.stop('immediate').catch(() => undefined);
-    this.#own = await startEmbeddedPostgres({ dataDir, port, settings: this.#settings });
+    this.#own = await startServer({ dataDir, port, settings: this.#settings });
   }
 
   async isUp(): Promise<boolean> {

@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { expect, onTestFinished, test } from 'vitest';
 import { defineConfig } from '../../src/config/index.ts';
-import { startEmbeddedPostgres } from '../../src/embedded/embedded-postgres.ts';
 import { decide } from '../../src/pipeline/decide/decide.ts';
 import { RuleIndex } from '../../src/pipeline/decide/rule-index.ts';
 import { connectionConfig } from '../../src/transport/postgres/connection.ts';
 import { resumeRouting } from '../../src/transport/postgres/routing-session.ts';
+import { startServer } from '../support/server.ts';
 import { apply, connect, hotRules, hotTable, openSession, prepare } from './support.ts';
 
 /** A session that notes how its commits wait. */
@@ -54,7 +54,7 @@ test('a crash of the server right after routing loses no event and doubles no de
   // As root, the server runs as another user, who must be able to enter.
   await chmod(dataDir, 0o755);
   onTestFinished(() => rm(dataDir, { recursive: true, force: true }));
-  const start = () => startEmbeddedPostgres({ dataDir: join(dataDir, 'data'), persistent: true });
+  const start = () => startServer({ dataDir: join(dataDir, 'data'), persistent: true });
   let server = await start();
   onTestFinished(() => server.stop('immediate'));
   const config = () => defineConfig({ version: 1, database: server.url, ...hotRules(false) }, { env: {} });

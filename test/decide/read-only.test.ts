@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import pg from 'pg';
 import { expect, onTestFinished, test } from 'vitest';
-import { startEmbeddedPostgres } from '../../src/embedded/embedded-postgres.ts';
 import { createEngine } from '../../src/engine.ts';
 import { emitMany, eventually, migrated, numberOf, receiver, rules, run } from '../deliver/fixture.ts';
+import { startServer } from '../support/server.ts';
 
 const observers = (hook: string) => ({
   observers: { all: { source: 'orders', actions: [{ webhook: hook }] } },
@@ -53,7 +53,7 @@ test('a standby is refused at start; a primary that was demoted is waited for un
   const dataDir = await mkdtemp(join(tmpdir(), 'pg-observers-standby-'));
   await chmod(dataDir, 0o755);
   onTestFinished(() => rm(dataDir, { recursive: true, force: true }));
-  let server = await startEmbeddedPostgres({ dataDir: join(dataDir, 'data'), persistent: true });
+  let server = await startServer({ dataDir: join(dataDir, 'data'), persistent: true });
   onTestFinished(() => server.stop('immediate'));
   const { port, url } = server;
   const query = async (sql: string) => {
@@ -71,7 +71,7 @@ test('a standby is refused at start; a primary that was demoted is waited for un
   const files = await readdir(dataDir, { recursive: true });
   const version = files.find((file) => /(^|\/)PG_VERSION$/.test(file) && !file.includes('/base/'));
   await writeFile(join(dataDir, dirname(version ?? ''), 'standby.signal'), '');
-  server = await startEmbeddedPostgres({ dataDir: join(dataDir, 'data'), persistent: true, port });
+  server = await startServer({ dataDir: join(dataDir, 'data'), persistent: true, port });
   expect((await query('select pg_is_in_recovery() as standby')).rows).toEqual([{ standby: true }]);
   for (const apply of [true, false]) {
     await expect(createEngine(config, { apply }).start()).rejects.toThrow(

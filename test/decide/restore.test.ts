@@ -5,7 +5,6 @@ import pg from 'pg';
 import { afterAll, expect, inject, onTestFinished, test } from 'vitest';
 import { defineConfig } from '../../src/config/index.ts';
 import { UserError } from '../../src/domain/errors.ts';
-import { startEmbeddedPostgres } from '../../src/embedded/embedded-postgres.ts';
 import { RuleIndex } from '../../src/pipeline/decide/rule-index.ts';
 import {
   adoptCluster,
@@ -17,9 +16,10 @@ import {
 } from '../../src/transport/postgres/checkpoint-reset.ts';
 import { createPool } from '../../src/transport/postgres/connection.ts';
 import { openRoutingSession } from '../../src/transport/postgres/routing-session.ts';
+import { startServer } from '../support/server.ts';
 import { apply, drain, hotRules, hotTable, openSession, prepare, startRouter, until } from './support.ts';
 
-const young = await startEmbeddedPostgres();
+const young = await startServer();
 afterAll(() => young.stop());
 const update = 'update public.hot set v = v + 1 where id between $1 and $2';
 const keys = (events: readonly { key: string | null }[]) => events.map(({ key }) => key);

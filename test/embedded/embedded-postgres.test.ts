@@ -165,6 +165,22 @@ test('data of another major version is refused', async () => {
   await expect(startEmbeddedPostgres({ dataDir })).rejects.toThrow(/was written by PostgreSQL 14, .* is 18/);
 });
 
+test('programs that are elsewhere are used, and a directory without them is refused', async () => {
+  const programs = await directory();
+  await expect(startEmbeddedPostgres({ programs })).rejects.toThrow(`PostgreSQL can't be run from ${programs}: `);
+  await mkdir(programs);
+  const script = (text: string) => writeFile(join(programs, 'postgres'), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+  await script('echo "pgbouncer 1.18"');
+  await expect(startEmbeddedPostgres({ programs })).rejects.toThrow('it says of itself: pgbouncer 1.18');
+  await script('echo "postgres (PostgreSQL) 14.23"');
+  const dataDir = await directory();
+  await mkdir(join(dataDir, 'cluster'), { recursive: true });
+  await writeFile(join(dataDir, 'cluster/PG_VERSION'), '18\n');
+  await expect(startEmbeddedPostgres({ programs, dataDir })).rejects.toThrow(
+    'written by PostgreSQL 18, and the embedded one is 14',
+  );
+});
+
 test('a server that does not start says why, and leaves nothing', async () => {
   const dataDir = await directory();
   const failure = await startEmbeddedPostgres({ dataDir, settings: { max_connectoins: '1' } }).catch(

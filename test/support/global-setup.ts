@@ -1,6 +1,6 @@
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
-import { startEmbeddedPostgres } from '../../src/embedded/embedded-postgres.ts';
+import { startServer } from './server.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -31,7 +31,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   // terminal was closed) would end node without it.
   const onHangUp = () => process.exit(129);
   process.once('SIGHUP', onHangUp);
-  const server = await startEmbeddedPostgres({
+  const server = await startServer({
     settings: { max_connections: '200', max_prepared_transactions: '50', ...notDurable },
   });
   await announce(server.url);
