@@ -6,7 +6,7 @@ export { unmaskAddress } from './escape.ts';
 export { type Explained, explainCondition, type ReadValue, type Verdict } from './explain.ts';
 export { changedColumns, rawMembers } from './json.ts';
 export { toText } from './print.ts';
-export { type Fact, type Requirement, requirementsOf, type Subject } from './requirement.ts';
+export { type Bound, type Fact, type Requirement, requirementsOf, type Subject } from './requirement.ts';
 export { createScope } from './scope.ts';
 export { compileStatement } from './statement.ts';
 export { compileTemplate, isStaticTemplate } from './template.ts';

@@ -21,9 +21,9 @@ type Compare = (a: Scalar, b: Scalar) => boolean | undefined;
 export function quickTest(node: ASTNode): QuickTest | null {
   switch (node.op) {
     case '&&':
-      return decidedBy(false, quickTest(node.args[0]), quickTest(node.args[1]));
+      return decidedBy(false, ...cheapestFirst(node.args));
     case '||':
-      return decidedBy(true, quickTest(node.args[0]), quickTest(node.args[1]));
+      return decidedBy(true, ...cheapestFirst(node.args));
     case '!_':
       return negated(quickTest(node.args));
     case '==':
@@ -47,6 +47,27 @@ export function quickTest(node: ASTNode): QuickTest | null {
       return flag(node);
     default:
       return null;
+  }
+}
+
+/** Either side may come first; `changed`, which compares two images, comes last. */
+function cheapestFirst([left, right]: readonly [ASTNode, ASTNode]): [QuickTest | null, QuickTest | null] {
+  const [first, second] = readsChanged(left) ? [right, left] : [left, right];
+  return [quickTest(first), quickTest(second)];
+}
+
+function readsChanged(node: ASTNode): boolean {
+  switch (node.op) {
+    case '&&':
+    case '||':
+      return node.args.some(readsChanged);
+    case '!_':
+      return readsChanged(node.args);
+    case 'in':
+    case 'rcall':
+      return isChanged(node.args[1]);
+    default:
+      return false;
   }
 }
 

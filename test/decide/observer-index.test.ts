@@ -95,6 +95,20 @@ test('finds by the constant that fewest share, whatever stands before it', () =>
   expect(candidates(conditions, event)).toEqual(['o7']);
 });
 
+test('finds by bounds among those who share everything else, in the order of the file and each once', () => {
+  const conditions = [9, 1, 5, 3, 7].map((n) => `new.status == "paid" && new.total > ${n}`);
+  const paid = (total: string) => ({ old: '{"total": 4}', new: `{"status": "paid", "total": ${total}}` });
+  expect(candidates([...conditions, 'new.note.contains("urgent")'], paid('6'))).toEqual(['o1', 'o2', 'o3', 'o5']);
+  expect(candidates([...conditions, 'new.total > 0 || old.total > 3'], paid('2'))).toEqual(['o1', 'o5']);
+  expect(candidates(conditions, paid('"many"'))).toHaveLength(5);
+});
+
+test('keeps the order of more observers than a word has bits', () => {
+  const conditions = Array.from({ length: 100 }, (_, n) => `new.n > ${n % 2 === 0 ? n : 1_000}`);
+  const even = Array.from({ length: 50 }, (_, n) => `o${n * 2}`);
+  expect(candidates(conditions, { new: '{"n": 99}' })).toEqual(even);
+});
+
 test.each<[unknown, string, boolean]>([
   ['new.n == 100', '{"n": 1e2}', true],
   ['new.n == 100', '{"n": "100"}', false],
@@ -109,12 +123,31 @@ test.each<[unknown, string, boolean]>([
   ['new.a == 1 || new.b == 2', '{"b": 2}', true],
   ['new.a == 1 || new.b == 2', '{"b": 1}', false],
   ['event.tenant == "x"', '{}', false],
-  [{ all: [{ changed: ['m', 'k'] }, { 'new.n': { gt: 0 } }] }, '{"n": 1}', false],
+  [{ all: [{ changed: ['m', 'k'] }, { 'new.n': { ne: 0 } }] }, '{"n": 1}', false],
   [{ 'new.n': { in: [1, 2] } }, '{"n": 2}', true],
   // Nothing to look up, or nothing that can be told.
-  ['new.n > 5', '{"n": 1}', true],
   ['new.n != 5', '{"n": 5}', true],
-  ['new.a == 1 || new.b > 2', '{}', true],
+  ['!(new.n < 5)', '{"n": 1}', true],
+  ['new.a == 1 || new.b != 2', '{}', true],
+  ['new.n > null', '{"n": 5}', true],
+  // Bounds: an event on one is evaluated, and so is one that can't be compared with it, for that is an error.
+  ['new.n > 5', '{"n": 4.99}', false],
+  ['new.n > 5', '{"n": 5}', true],
+  ['new.n >= 5', '{}', false],
+  ['new.n >= 5', '{"n": "6"}', true],
+  ['new.n >= 5', '{"n": true}', true],
+  ['new.n >= 5', '{"n": [6]}', true],
+  ['new.n <= -5', '{"n": -4}', false],
+  ['5 < new.n', '{"n": 4}', false],
+  ['5 < new.n', '{"n": 6}', true],
+  ['5 > new.n', '{"n": 6}', false],
+  ['new.n >= 9007199254740993', '{"n": 9007199254740992}', false],
+  ['new.n >= 9007199254740993', '{"n": 9007199254740993}', true],
+  ['new.t < "b"', '{"t": "c"}', false],
+  ['new.t < "b"', '{"t": "abc"}', true],
+  ['new.t < "b"', '{"t": 1}', true],
+  ['new.a > 1 || new.b < 2', '{"a": 1, "b": 2}', true],
+  ['new.a > 1 || new.b < 2', '{"a": 0, "b": 3}', false],
   ['new.n', '{"n": false}', true],
   ['new.n.m == 5', '{"n": "a text has no fields"}', true],
   // A fault that a false conjunct on either side keeps from happening; one beside a true conjunct happens.

@@ -8,7 +8,7 @@ import { UserError } from '../../domain/errors.ts';
 import type { EventRecord } from '../../domain/event.ts';
 import type { Decisions, ReplayLog } from '../contract.ts';
 import { readCheckpoint } from './checkpoint.ts';
-import { type EventRow, toEventRecord } from './event-row.ts';
+import { type PageRow, toEventRecords } from './event-page.ts';
 import { wakeChannel, wakeFor } from './locks.ts';
 import { decisionColumns, decisionInput, sliceQuery } from './routing-sql.ts';
 
@@ -153,10 +153,11 @@ async function* readSlices(
     const times = rows[0]?.times ?? [];
     for (let from = 0; from < ids.length; ) {
       const slice = [ids.slice(from, from + eventsPerSlice), times.slice(from, from + eventsPerSlice)];
-      const { rows: events } = await pool.query<EventRow>(sliceQuery, [...slice, bytesPerSlice]);
+      const { rows: pages } = await pool.query<PageRow>(sliceQuery, [...slice, bytesPerSlice]);
+      const events = pages.flatMap(toEventRecords);
       // Retention may have taken all of them since.
-      from += events.length === 0 ? eventsPerSlice : 1 + ids.indexOf(events.at(-1)?.event_id ?? '', from) - from;
-      if (events.length > 0) yield events.map(toEventRecord);
+      from += events.length === 0 ? eventsPerSlice : 1 + ids.indexOf(events.at(-1)?.id ?? '', from) - from;
+      if (events.length > 0) yield events;
     }
     if (ids.length < idsPerLook) return;
     after = ids.at(-1) ?? after;

@@ -20,6 +20,7 @@ import type { ClaimedDelivery, Decisions, Handover, ReplayRequest, RoutingSessio
 import { type Checkpoint, readCheckpoint } from './checkpoint.ts';
 import { connectionConfig, placeHolding } from './connection.ts';
 import { Delta, elements, type ReadSlice } from './delta.ts';
+import { type PageRow, toEventRecords } from './event-page.ts';
 import { type EventRow, toEventRecord } from './event-row.ts';
 import { type HandedOver, toClaims } from './handover.ts';
 import { lockClass, locks } from './locks.ts';
@@ -169,13 +170,13 @@ class PostgresRoutingSession implements RoutingSession {
     ]);
     const [first] = rows;
     if (first === undefined) throw new Error('a look at the log yields a row at least');
-    const ids = elements(first.ids);
+    const ids = elements(first.all_ids);
     if (ids.length === 0 && first.version !== version) return this.#beginAnew();
     if (ids.length === 0) return this.#nothingUpTo(first.target);
-    const found = { target: first.target, ids, times: elements(first.times), more: ids.length === idsPerDelta };
+    const found = { target: first.target, ids, times: elements(first.all_times), more: ids.length === idsPerDelta };
     this.#delta = new Delta({ ...found, onDisk: first.on_disk }, eventsPerSlice, this.#readSlice);
-    const events = rows.filter((row) => row.event_id !== null) as EventRow[];
-    return events.length === ids.length ? this.#delta.take(events.map(toEventRecord)) : null;
+    const events = toEventRecords(first);
+    return events.length === ids.length ? this.#delta.take(events) : null;
   }
 
   /** Somebody set the checkpoint anew, or routes beside us: a quiet log would never tell us by a commit that is refused. */
@@ -198,8 +199,8 @@ class PostgresRoutingSession implements RoutingSession {
 
   readonly #readSlice: ReadSlice = async (ids, times) => {
     const arrays = [`{${ids.join()}}`, `{${times.join()}}`];
-    const { rows } = await this.#query<EventRow>('slice', sliceQuery, [...arrays, this.#pages.bytesPerSlice]);
-    return rows.map(toEventRecord);
+    const { rows } = await this.#query<PageRow>('slice', sliceQuery, [...arrays, this.#pages.bytesPerSlice]);
+    return rows.flatMap(toEventRecords);
   };
 
   async commit(decisions: Decisions, handover: Handover | null = null): Promise<readonly ClaimedDelivery[] | null> {
@@ -286,11 +287,12 @@ interface CommitRow {
   claimed: HandedOver[] | null;
 }
 
-type DeltaRow = {
+interface DeltaRow extends PageRow {
   target: string;
   on_disk: boolean;
   version: string | null;
-  ids: string | null;
-  times: string | null;
-} & (EventRow | { [K in keyof EventRow]: null });
+  all_ids: string | null;
+  all_times: string | null;
+}
+
 type ReplayRow = EventRow & { dead_letter_id: string; observer: string; rule_version: string };

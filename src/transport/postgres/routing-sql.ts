@@ -3,7 +3,8 @@
 import { createHash } from 'node:crypto';
 import type { Decisions, Handover, NewDelivery, ShadowRecord } from '../contract.ts';
 import { digitsArray, textArray } from './array-literal.ts';
-import { eventBytes, eventColumns, keptEventColumns } from './event-row.ts';
+import { pageColumns } from './event-page.ts';
+import { eventBytes, keptEventColumns } from './event-row.ts';
 import { storable, storableJson } from './settlement.ts';
 
 /**
@@ -15,8 +16,8 @@ const onDisk =
 
 /**
  * $1 checkpointed snapshot, $2 target or null for now, $3 after id, $4 most ids, $5 most events that come along.
- * The first row holds all ids, in order, and their times; a small delta has its events on the rows, the first one included.
- * One row at least: an empty delta says which target it is empty up to.
+ * One row: all ids, in order, and their times; of a small delta its events as a page, save those of more than 64 KiB. An empty
+ * delta says which target it is empty up to.
  *
  * UNION ALL over the index on xid, materialized: an `or`, or a planner that sees the limit, walks the primary key. From
  * the transactions that were running at the checkpoint only those that have ended since are looked up, else a million
@@ -40,31 +41,35 @@ page as materialized (
 ),
 keys as materialized (
   select count(*) as count, array_agg(id order by id) as ids, array_agg(created_at order by id) as times from page
-),
-few as (select * from page where (select count from keys) <= $5::bigint)
+)
 select t.snapshot::text as target, ${onDisk} as on_disk,
        -- Only of a quiet log: a commit asks for it anyway, and under an old snapshot the row has many versions to walk.
        case when k.count = 0 then (select version::text from observers.checkpoints where consumer = 'router') end as version,
-       case when row_number() over (order by p.id) = 1 then k.ids::text end as ids,
-       case when row_number() over (order by p.id) = 1 then k.times::text end as times, ${eventColumns('e')}
-from target t cross join keys k left join few p on true
-left join lateral (
-  select * from observers.events e where e.id = p.id and e.created_at = p.created_at and ${eventBytes('e')} < 65536 limit 1
-) e on true
-order by p.id`;
+       k.ids::text as all_ids, k.times::text as all_times, few.*
+from target t cross join keys k cross join lateral (
+  select ${pageColumns('e')} from (
+    select e.* from page p cross join lateral (
+      select * from observers.events e where e.id = p.id and e.created_at = p.created_at and ${eventBytes('e')} < 65536 limit 1
+    ) e
+    where k.count <= $5::bigint
+    order by p.id
+  ) e
+) few`;
 
 /**
- * $1 ids in order, $2 their times (which prune partitions), $3 byte budget: always at least one event, whatever its size.
+ * $1 ids in order, $2 their times (which prune partitions), $3 byte budget: always at least one event, whatever its size. One row.
  * The limit keeps it a look-up of each by the primary key, however small the log was when this was planned.
  */
 export const sliceQuery = `
-select ${eventColumns('e')} from (
-  select e.*, sum(${eventBytes('e')}) over (order by k.n rows unbounded preceding) as bytes, k.n
-  from unnest($1::bigint[], $2::timestamptz[]) with ordinality as k(id, at, n)
-  cross join lateral (select * from observers.events e where e.id = k.id and e.created_at = k.at limit 1) e
-) e
-where e.bytes <= $3::float8 or e.n = 1
-order by e.n`;
+select ${pageColumns('e')} from (
+  select e.* from (
+    select e.*, sum(${eventBytes('e')}) over (order by k.n rows unbounded preceding) as bytes, k.n
+    from unnest($1::bigint[], $2::timestamptz[]) with ordinality as k(id, at, n)
+    cross join lateral (select * from observers.events e where e.id = k.id and e.created_at = k.at limit 1) e
+  ) e
+  where e.bytes <= $3::float8 or e.n = 1
+  order by e.n
+) e`;
 
 /**
  * The columns of both kinds of decision as arrays, from parameter `first` on. Ordinality keeps the order of the log.
