@@ -1,6 +1,6 @@
 import type { Config } from './domain/rules.ts';
 import type { Stages } from './stages.ts';
-import { describeError } from './transport/postgres/connection.ts';
+import { describeError } from './transport/postgres/failures.ts';
 import { inTime } from './transport/postgres/lifeline.ts';
 import { readPendingTenants, type TenantPending } from './transport/postgres/pending-tenants.ts';
 import { type DatabaseStatus, readDatabaseStatus, readRoutingLag } from './transport/postgres/status.ts';

@@ -3,7 +3,8 @@ import { type ConfigInput, defineConfig } from '../../src/index.ts';
 import { Router } from '../../src/pipeline/decide/router.ts';
 import { RuleIndex } from '../../src/pipeline/decide/rule-index.ts';
 import { applyCapture } from '../../src/transport/postgres/capture-plan.ts';
-import { createPool, isTransient } from '../../src/transport/postgres/connection.ts';
+import { createPool } from '../../src/transport/postgres/connection.ts';
+import { isTransient } from '../../src/transport/postgres/failures.ts';
 import { openRoutingSession } from '../../src/transport/postgres/routing-session.ts';
 import type { BenchDatabase } from './cluster.ts';
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { CommanderError } from 'commander';
 import { ConfigError, UserError } from '../domain/errors.ts';
-import { describeError } from '../transport/postgres/connection.ts';
+import { describeError } from '../transport/postgres/failures.ts';
 import { buildProgram } from './program.ts';
 
 // The reader of our output may leave early (`pg-observers dlq list | head`): that is no error.
@@ -11,7 +11,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 });
 
 try {
-  await buildProgram().parseAsync();
+  await (await buildProgram(process.argv.slice(2))).parseAsync();
 } catch (error) {
   process.exitCode = report(error);
 }

@@ -5,14 +5,7 @@ import type { LoadOptions } from '../config/index.ts';
 import { parseDuration, parseRate } from '../config/units.ts';
 import { ConfigError, UserError } from '../domain/errors.ts';
 import type { Config } from '../domain/rules.ts';
-import {
-  createPool,
-  describeError,
-  isTransient,
-  redactUrl,
-  sqlState,
-  unreachable,
-} from '../transport/postgres/connection.ts';
+import { describeError, isTransient, redactUrl, sqlState, unreachable } from '../transport/postgres/failures.ts';
 
 export const defaultConfigFile = 'observers.yaml';
 
@@ -75,6 +68,7 @@ export const sessionUrl = ({ database, directDatabase }: Config): string => dire
 
 /** Runs `work` on a pool of its own; a database that is away becomes an error with exit status 3. */
 export async function withDatabase<T>(url: string, work: (pool: pg.Pool) => Promise<T>): Promise<T> {
+  const { createPool } = await import('../transport/postgres/connection.ts');
   const pool = createPool(url, 2);
   try {
     // Whatever fails while connecting (login, TLS, no such database) is about reaching it, and not a bug of ours.

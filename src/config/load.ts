@@ -19,6 +19,7 @@ import { readSources } from './sources.ts';
 import { standIn } from './stand-ins.ts';
 import { checkStructure } from './structure.ts';
 import { refuseStrayTemplates } from './templates.ts';
+import { rulesValidator } from './validator.ts';
 import { reasonOf, resolveVariables } from './variables.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -91,7 +92,7 @@ function build(text: string, label: string, file: string | null, options: Omit<P
     },
     problems,
   );
-  checkStructure(document, resolved, problems);
+  checkStructure(document, resolved, problems, rulesValidator());
   const secrets = new Set<string>();
   const config = compile(
     Field.root({ document, resolved, problems, secrets, directory: dirname(label), readFile }),

@@ -1,9 +1,9 @@
-import type { ErrorObject } from 'ajv';
 import { childOf } from './document.ts';
 import { kindNames, kinds } from './kinds/index.ts';
 import { tableKeys } from './schema.ts';
 import { didYouMean, listed } from './suggestions.ts';
 import { unsupportedKeys } from './unsupported.ts';
+import type { SchemaError } from './validation.ts';
 import { shortened } from './variables.ts';
 
 /** The sentences in which a configuration that does not fit the schema is told so. */
@@ -67,7 +67,7 @@ export function namingRule(path: readonly string[], name: string): Told {
 }
 
 /** A value of the wrong type, range or wording. `written` is what the file says: never what a variable holds. */
-export function wrongValue(error: ErrorObject, path: readonly string[], written: unknown): Told {
+export function wrongValue(error: SchemaError, path: readonly string[], written: unknown): Told {
   const parent = (error.parentSchema ?? {}) as { readonly type?: unknown; readonly errorMessage?: unknown };
   const what = subject(path);
   const types = [parent.type].flat();
@@ -99,7 +99,7 @@ export function wrongValue(error: ErrorObject, path: readonly string[], written:
   }
 }
 
-function wrongNumber(what: string, error: ErrorObject, written: unknown): Told {
+function wrongNumber(what: string, error: SchemaError, written: unknown): Told {
   const { type, minimum, exclusiveMinimum, maximum } = (error.parentSchema ?? {}) as Record<string, unknown>;
   const kind = [type].flat().includes('integer') ? 'a whole number' : 'a number';
   const range = minimum === undefined ? `above ${exclusiveMinimum} and at most` : `from ${minimum} to`;

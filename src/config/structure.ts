@@ -1,45 +1,19 @@
-import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import { childOf, type WrittenDocument } from './document.ts';
 import { pathOf, pointerOf } from './pointer.ts';
 import type { Problems } from './problems.ts';
-import { schema } from './schema.ts';
-import type { JsonSchema } from './schema-values.ts';
 import { misplacedKey, missingChoice, missingKey, namingRule, unknownKey, wrongValue } from './structure-messages.ts';
 import { nearest } from './suggestions.ts';
 import { unsupportedKeys } from './unsupported.ts';
+import type { SchemaError, Validate } from './validation.ts';
 import type { Resolved } from './variables.ts';
 
-const validators = new Map<JsonSchema, ValidateFunction>();
-
-/**
- * Compiled on first use: it takes longer than all else that reading a file takes. Hence without ajv's optimizer, which is for
- * who validates thousands of times, and without holding our schemas against the schema of schemas: the tests do that.
- */
-function validatorOf(format: JsonSchema): ValidateFunction {
-  const known = validators.get(format);
-  if (known !== undefined) return known;
-  const ajv = new Ajv({
-    allErrors: true,
-    verbose: true,
-    strictTypes: false,
-    strictRequired: false,
-    validateSchema: false,
-    code: { optimize: false },
-  });
-  ajv.addKeyword('errorMessage');
-  const compiled = ajv.compile(format);
-  validators.set(format, compiled);
-  return compiled;
-}
-
-/** Holds the value against the JSON Schema. A number or boolean that came from a variable is turned into one on the way. */
+/** Holds the value against its JSON Schema. A number or boolean that came from a variable is turned into one on the way. */
 export function checkStructure(
   document: WrittenDocument,
   resolved: Resolved,
   problems: Problems,
-  format: JsonSchema = schema,
+  validate: Validate,
 ): void {
-  const validate = validatorOf(format);
   if (validate(resolved.value)) return;
   const converted = (validate.errors ?? []).filter((error) => convertVariable(resolved, error));
   if (converted.length > 0) validate(resolved.value);
@@ -47,7 +21,7 @@ export function checkStructure(
 }
 
 /** `concurrency: ${CONCURRENCY}` arrives as text; where the schema wants a number it is one. */
-function convertVariable(resolved: Resolved, error: ErrorObject): boolean {
+function convertVariable(resolved: Resolved, error: SchemaError): boolean {
   const types: unknown = error.parentSchema?.type;
   if (!Array.isArray(types) || typeof error.data !== 'string' || !resolved.substitutions.has(error.instancePath))
     return false;
@@ -85,7 +59,7 @@ class StructureReport {
     this.#problems = problems;
   }
 
-  report(errors: readonly ErrorObject[]): void {
+  report(errors: readonly SchemaError[]): void {
     for (const error of errors) {
       if (error.keyword === 'additionalProperties') this.#unknownKey(error);
       if (error.keyword === 'oneOf') this.#undecided.add(error.instancePath);
@@ -97,7 +71,7 @@ class StructureReport {
     for (const pointer of told) this.#problems.refuse(pointer);
   }
 
-  #explain(error: ErrorObject, told: Set<string>): void {
+  #explain(error: SchemaError, told: Set<string>): void {
     const { keyword, instancePath, schemaPath, params } = error;
     if (keyword === 'additionalProperties' || keyword === 'if' || error.propertyName !== undefined) return;
     // The branches of a choice; the choice itself reports.
@@ -127,7 +101,7 @@ class StructureReport {
     }
   }
 
-  #unknownKey(error: ErrorObject): void {
+  #unknownKey(error: SchemaError): void {
     const key = String(error.params.additionalProperty);
     const path = pathOf(error.instancePath);
     const known = Object.keys((error.parentSchema?.properties ?? {}) as object);
@@ -139,7 +113,7 @@ class StructureReport {
     this.#meant.set(error.instancePath, all.add(meant ?? (unsupportedKeys.has(key) ? anyKind : '')));
   }
 
-  #choice(error: ErrorObject, path: readonly string[]): void {
+  #choice(error: SchemaError, path: readonly string[]): void {
     // A value of another type is told of as such.
     if (error.data === null || typeof error.data !== 'object' || Array.isArray(error.data)) return;
     const branches = (error.schema as { required: string[] }[]).map((branch) => branch.required[0] ?? '');

@@ -10,7 +10,7 @@ import { loadConfig } from '../config/index.ts';
 import type { Config } from '../domain/rules.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../embedded/embedded-postgres.ts';
 import { createEngine, type Engine } from '../engine.ts';
-import { unreachable } from '../transport/postgres/connection.ts';
+import { unreachable } from '../transport/postgres/failures.ts';
 import { jsonView } from './json-view.ts';
 import { DatabaseLedger } from './ledger.ts';
 import { type ShopReceivers, startReceivers } from './receivers.ts';

@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { UserError } from '../domain/errors.ts';
-import { redactUrl } from '../transport/postgres/connection.ts';
+import { redactUrl } from '../transport/postgres/failures.ts';
 
 /** Marks our tables, so that the demo never writes its invented orders into somebody's real ones. */
 const mark = 'pg-observers demo';

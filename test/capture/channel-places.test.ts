@@ -5,7 +5,7 @@ import type { TelemetryEvent } from '../../src/domain/telemetry.ts';
 import { createEngine, type Engine } from '../../src/engine.ts';
 import { ChannelRecorder, type ChannelRecorderOptions } from '../../src/pipeline/capture/channel-recorder.ts';
 import type { NotificationLog } from '../../src/transport/contract.ts';
-import { isTransient } from '../../src/transport/postgres/connection.ts';
+import { isTransient } from '../../src/transport/postgres/failures.ts';
 import { lockClass, locks } from '../../src/transport/postgres/locks.ts';
 import { openNotificationLog } from '../../src/transport/postgres/notification-log.ts';
 import { WakeUpCalls } from '../../src/transport/postgres/wake-up-calls.ts';

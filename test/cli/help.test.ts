@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { examples } from '../../src/cli/examples.ts';
 import { buildProgram, commandLine } from '../../src/cli/program.ts';
 
-const program = buildProgram();
+const program = await buildProgram();
 const all = walk(program);
 
 function walk(command: Command): Command[] {

@@ -7,7 +7,7 @@ import { completionNodes, completionScript, type Shell } from '../../src/cli/com
 import { buildProgram } from '../../src/cli/program.ts';
 import { startProcess } from '../support/processes.ts';
 
-const nodes = completionNodes(buildProgram());
+const nodes = completionNodes(await buildProgram());
 
 /** zsh keeps there what it found out about its own completions, which takes it half a second. */
 const home = mkdtempSync(join(tmpdir(), 'completion-home-'));

@@ -1,5 +1,4 @@
 import { type LoadOptions, parseConfig } from '../../src/config/index.ts';
-import { ConfigError } from '../../src/domain/errors.ts';
 import type { Config } from '../../src/domain/rules.ts';
 
 export const database = 'postgres://localhost/shop';
@@ -22,21 +21,27 @@ export function parse(
   yaml: string,
   env: NonNullable<LoadOptions['env']> = {},
   files: Record<string, string> = {},
+  parseText: typeof parseConfig = parseConfig,
 ): Config {
   const readFile = (path: string): string => {
     const text = files[path];
     if (text === undefined) throw Object.assign(new Error('gone'), { code: 'ENOENT' });
     return text;
   };
-  return parseConfig(yaml, { file: 'observers.yaml', env: { DATABASE_URL: database, EMPTY: '', ...env }, readFile });
+  return parseText(yaml, { file: 'observers.yaml', env: { DATABASE_URL: database, EMPTY: '', ...env }, readFile });
 }
 
 /** What is said about a file that must be refused, line by line. */
-export function messagesOf(yaml: string, env: NonNullable<LoadOptions['env']> = {}): string[] {
+export function messagesOf(
+  yaml: string,
+  env: NonNullable<LoadOptions['env']> = {},
+  parseText: typeof parseConfig = parseConfig,
+): string[] {
   try {
-    parse(yaml, env);
+    parse(yaml, env, {}, parseText);
   } catch (error) {
-    if (error instanceof ConfigError) return error.message.split('\n');
+    // By name: what is built has a class of its own.
+    if (error instanceof Error && error.name === 'ConfigError') return error.message.split('\n');
     throw error;
   }
   throw new Error('the file was accepted');

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { expect, test } from 'vitest';
 import { decide } from '../../src/pipeline/decide/decide.ts';
-import { sqlState } from '../../src/transport/postgres/connection.ts';
+import { sqlState } from '../../src/transport/postgres/failures.ts';
 import type { TestDatabase } from '../support/database.ts';
 import { hotRules, hotTable, killRouters, openRival, type Prepared, prepare, startRouter, until } from './support.ts';
 

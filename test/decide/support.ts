@@ -10,7 +10,8 @@ import { Router, type RouterOptions } from '../../src/pipeline/decide/router.ts'
 import { RuleIndex } from '../../src/pipeline/decide/rule-index.ts';
 import type { Decisions, RoutingSession } from '../../src/transport/contract.ts';
 import { applyCapture } from '../../src/transport/postgres/capture-plan.ts';
-import { connectionConfig, createPool, isTransient } from '../../src/transport/postgres/connection.ts';
+import { connectionConfig, createPool } from '../../src/transport/postgres/connection.ts';
+import { isTransient } from '../../src/transport/postgres/failures.ts';
 import {
   openRoutingSession,
   type RoutingOptions,

@@ -5,7 +5,7 @@ import { didYouMean } from '../../config/suggestions.ts';
 import type { Finding, Verdict } from '../../doctor/finding.ts';
 import { ConfigError, formatProblem, UserError } from '../../domain/errors.ts';
 import type { Config, Destination } from '../../domain/rules.ts';
-import { redactUrl } from '../../transport/postgres/connection.ts';
+import { redactUrl } from '../../transport/postgres/failures.ts';
 import { confirm } from '../confirm.ts';
 import { type ConfigOptions, command, readConfig, sessionUrl, withDatabase } from '../options.ts';
 import { countsInWords } from './validate.ts';

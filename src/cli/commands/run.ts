@@ -6,7 +6,8 @@ import type { Engine } from '../../engine.ts';
 import type { HttpServer } from '../../http/server.ts';
 import type { createLogger, HiddenSecrets, LogLevel } from '../../telemetry/log.ts';
 import type { Tracing } from '../../telemetry/traces.ts';
-import { programVersion, redactUrl } from '../../transport/postgres/connection.ts';
+import { redactUrl } from '../../transport/postgres/failures.ts';
+import { programVersion } from '../../transport/postgres/program-version.ts';
 import { type ConfigOptions, configOption, databaseOption, duration, readConfig } from '../options.ts';
 
 interface Options extends ConfigOptions {

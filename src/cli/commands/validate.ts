@@ -1,7 +1,6 @@
 import { Command } from 'commander';
 import { ConfigError } from '../../domain/errors.ts';
 import type { Config } from '../../domain/rules.ts';
-import { planCapture } from '../../transport/postgres/capture-plan.ts';
 import { configOption, jsonOption, readConfig, sessionUrl, withDatabase } from '../options.ts';
 
 interface Options {
@@ -36,7 +35,10 @@ export function validateCommand(): Command {
 async function validate(file: string, options: Options): Promise<void> {
   const url = typeof options.database === 'string' ? { database: options.database } : {};
   const config = await readConfig({ config: file, ...url });
-  if (options.database !== undefined) await withDatabase(sessionUrl(config), (pool) => planCapture(pool, config));
+  if (options.database !== undefined) {
+    const { planCapture } = await import('../../transport/postgres/capture-plan.ts');
+    await withDatabase(sessionUrl(config), (pool) => planCapture(pool, config));
+  }
   if (options.json) console.log(JSON.stringify({ valid: true, ...counts(config), version: config.version }, null, 2));
   else console.log(`${file} is valid: ${countsInWords(config)}.`);
 }

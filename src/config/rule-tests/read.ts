@@ -12,7 +12,7 @@ import { checkStructure } from '../structure.ts';
 import { didYouMean } from '../suggestions.ts';
 import { reasonOf } from '../variables.ts';
 import { readGiven } from './given.ts';
-import { testSchema } from './schema.ts';
+import { testsValidator } from './validator.ts';
 
 /** observers.test.yaml, checked, with the rules that it tests. */
 export interface RuleTests {
@@ -61,7 +61,7 @@ export async function loadRuleTests(file: string, rules?: string): Promise<RuleT
   const document = readDocument(text, problems);
   // What stands in a test is data: a `${NAME}` in it is one, too.
   const resolved = { value: document.value, substitutions: new Map() };
-  checkStructure(document, resolved, problems, testSchema);
+  checkStructure(document, resolved, problems, testsValidator());
   problems.throwIfAny();
   const root = Field.root({
     document,

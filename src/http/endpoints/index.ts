@@ -1,5 +1,5 @@
 import type { Engine } from '../../engine.ts';
-import { describeError } from '../../transport/postgres/connection.ts';
+import { describeError } from '../../transport/postgres/failures.ts';
 import type { MetricsPage } from './metrics.ts';
 
 export interface Reply {

@@ -1,7 +1,7 @@
 import type { DestinationStatus, Engine, EngineStatus } from '../../engine.ts';
 import type { MetricName } from '../../telemetry/metrics/definitions.ts';
 import type { Metrics } from '../../telemetry/metrics/metrics.ts';
-import { programVersion } from '../../transport/postgres/connection.ts';
+import { programVersion } from '../../transport/postgres/program-version.ts';
 
 /** Several scrapers, or an impatient one, ask the database no more often. */
 const keptMs = 2_000;

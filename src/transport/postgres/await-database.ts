@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Telemetry } from '../../domain/telemetry.ts';
-import { isTransient, unreachable } from './connection.ts';
+import { isTransient, unreachable } from './failures.ts';
 
 const longestPauseMs = 1_000;
 

@@ -9,7 +9,8 @@ import type { TableSource } from '../../domain/rules.ts';
 import { chunkQuery } from './backfill-sql.ts';
 import { readTableShape, type TableShape } from './catalog.ts';
 import { readCheckpoint } from './checkpoint.ts';
-import { describeError, sqlState, withTransaction } from './connection.ts';
+import { withTransaction } from './connection.ts';
+import { describeError, sqlState } from './failures.ts';
 import { pinnedSettings } from './pinned-settings.ts';
 
 export interface BackfillRequested {

@@ -13,7 +13,8 @@ import {
   triggerSteps,
 } from './capture-steps.ts';
 import { readInstalled } from './catalog.ts';
-import { describeError, sqlState, withTransaction } from './connection.ts';
+import { withTransaction } from './connection.ts';
+import { describeError, sqlState } from './failures.ts';
 import { lockClass, locks } from './locks.ts';
 import { migrate, pendingMigrations } from './migrations.ts';
 import { requireOwnSessions } from './pooler.ts';

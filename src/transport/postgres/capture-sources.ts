@@ -4,7 +4,7 @@ import { ConfigError, type ConfigProblem } from '../../domain/errors.ts';
 import type { Config, TableSource } from '../../domain/rules.ts';
 import { type CaptureFunction, captureFunction, whereProbe } from './capture-sql.ts';
 import { readTableNames, readTableShape, type TableShape } from './catalog.ts';
-import { sqlState } from './connection.ts';
+import { sqlState } from './failures.ts';
 
 /** A source that can be captured, and what that takes. */
 export interface DesiredCapture {

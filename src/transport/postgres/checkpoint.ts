@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { UserError } from '../../domain/errors.ts';
-import { StandbyError } from './connection.ts';
+import { StandbyError } from './failures.ts';
 
 /** How far the log is routed: everything visible in `snapshot`, and of `target` what comes up to `afterId`. */
 export interface Checkpoint {

@@ -11,8 +11,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import type { LogDay } from '../../domain/retention.ts';
 import { type ArchivedDay, ArchiveError, type DayArchive } from '../contract.ts';
-import { sqlState, withTransaction } from './connection.ts';
+import { withTransaction } from './connection.ts';
 import { dayLines } from './day-lines.ts';
+import { sqlState } from './failures.ts';
 import { lockClass, locks } from './locks.ts';
 import { whatHolds } from './log-days.ts';
 

@@ -1,7 +1,8 @@
 import type pg from 'pg';
 import type { JsonText } from '../../domain/event.ts';
 import type { DeadLetterReason } from '../../domain/outcome.ts';
-import { sqlState, withTransaction } from './connection.ts';
+import { withTransaction } from './connection.ts';
+import { sqlState } from './failures.ts';
 
 /** Conditions are and-ed; a missing one excludes nothing. */
 export interface DeadLetterFilter {

@@ -2,8 +2,9 @@
 
 import type pg from 'pg';
 import type { EventFilter, EventRecord } from '../../domain/event.ts';
-import { sqlState, withTransaction } from './connection.ts';
+import { withTransaction } from './connection.ts';
 import { type EventRow, eventColumns, toEventRecord } from './event-row.ts';
+import { sqlState } from './failures.ts';
 
 /** Of an event `e`, $1 – $6. */
 export const matching = `

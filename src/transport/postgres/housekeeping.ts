@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import type { RetentionPolicy } from '../../domain/retention.ts';
-import { sqlState, withTransaction } from './connection.ts';
+import { withTransaction } from './connection.ts';
+import { sqlState } from './failures.ts';
 import { lockClass, locks } from './locks.ts';
 import { trimNotes } from './notes.ts';
 

@@ -11,9 +11,9 @@ import {
   unattempted,
 } from '../contract.ts';
 import { deliveryColumns } from './claim-sql.ts';
-import { programVersion } from './connection.ts';
 import { type DeliveryRow, toDelivery } from './delivery-queue.ts';
 import { type HoldRow, holdsInForce, toHolds } from './destination-holds.ts';
+import { programVersion } from './program-version.ts';
 import { newLease, settle } from './settlement.ts';
 
 /**

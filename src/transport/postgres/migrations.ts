@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import type pg from 'pg';
 import { UserError } from '../../domain/errors.ts';
-import { describeError, StandbyError, sqlState, withTransaction } from './connection.ts';
+import { withTransaction } from './connection.ts';
+import { describeError, StandbyError, sqlState } from './failures.ts';
 import { quoteLiteral } from './identifiers.ts';
 import { lockClass, locks } from './locks.ts';
 

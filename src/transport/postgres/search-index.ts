@@ -5,8 +5,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import { sqlState } from './connection.ts';
 import { attemptWords, eventWords } from './event-search.ts';
+import { sqlState } from './failures.ts';
 import { qualified, quoteIdentifier } from './identifiers.ts';
 
 const indexes = [

@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import type { Telemetry } from '../../domain/telemetry.ts';
-import { connectionConfig, describeError } from './connection.ts';
+import { connectionConfig } from './connection.ts';
+import { describeError } from './failures.ts';
 import { createListener, type Listener } from './listener.ts';
 import { markChannel, wakeChannel, wakeFor } from './locks.ts';
 
