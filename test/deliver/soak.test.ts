@@ -16,8 +16,8 @@ function randomOf(seed: number): () => number {
 const seed = Number(process.env.SOAK_SEED ?? Date.now() % 1_000_000);
 
 /**
- * Whatever receivers and reloads do, the queue drains, and nothing of it waits for the poll: that comes every 30 s, and
- * the whole test has less.
+ * Whatever receivers and reloads do, the queue drains, and nothing of it waits for the poll: that comes when the whole test
+ * is over, however busy the machine. (Single places and open breakers take their time: ten attempts in a second.)
  */
 test(`everything drains (seed ${seed})`, async () => {
   const random = randomOf(seed);
@@ -60,6 +60,7 @@ test(`everything drains (seed ${seed})`, async () => {
         // Comes and goes: what is queued of it is dead-lettered by the newest rules.
         ...(random() < 0.7 && { 'to-d': observer('d', true) }),
       },
+      settings: { poll_interval: '10m' },
     });
   };
   const first = await run(config());
@@ -79,7 +80,7 @@ test(`everything drains (seed ${seed})`, async () => {
     'an empty queue',
     async () =>
       (await count(database, 'deliveries')) === 0 && (await first.engine.status()).checkpoint.lag_events === 0,
-    25_000,
+    90_000,
   );
   expect(await count(database, 'lanes')).toBe(0);
   const { rows } = await database.query(
@@ -96,4 +97,4 @@ test(`everything drains (seed ${seed})`, async () => {
   expect(twice.rows).toEqual([]);
   const failures = [...first.told, ...second.told].filter(({ type }) => type === 'stage.failed');
   expect(failures).toEqual([]);
-}, 55_000);
+}, 120_000);
