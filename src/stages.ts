@@ -24,6 +24,7 @@ import { createInstanceRegistry, keepComplaints } from './transport/postgres/ins
 import { Lifeline } from './transport/postgres/lifeline.ts';
 import { openNotificationLog } from './transport/postgres/notification-log.ts';
 import { readPendingTenants } from './transport/postgres/pending-tenants.ts';
+import { QueueIndexes } from './transport/postgres/queue-indexes.ts';
 import { enforceRetention, type RetentionRun } from './transport/postgres/retention.ts';
 import { isRouted, openRoutingSession } from './transport/postgres/routing-session.ts';
 import { openStatements } from './transport/postgres/statements.ts';
@@ -139,12 +140,14 @@ export class Stages {
         }),
       onEvents: () => this.router.wake(),
     });
+    const queueIndexes = new QueueIndexes({ pool: this.pools.durable, url: this.pools.directUrl });
     this.housekeeper = new Housekeeper({
       ...common,
       keepHouse: () => keepHouse(this.pools.durable, current.config().settings.retention, this.membership.id),
       enforceRetention: (signal, onStep) => this.#enforceRetention(signal, onStep),
       buryOrphans: () => this.#buryOrphans(),
       checkCapture: () => captureDrift(this.pools.direct, current.config(), apply),
+      keepQueueSmall: (signal) => queueIndexes.keepSmall(signal),
       keepComplaints: (complaints) => keepComplaints(this.pools.durable, this.membership.id, complaints),
     });
     this.wakeUpCalls = new WakeUpCalls({

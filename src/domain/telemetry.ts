@@ -68,6 +68,15 @@ export type TelemetryEvent =
       /** Of the file. */
       readonly bytes: number;
     }
+  /** Its indexes had grown too large for what it holds. */
+  | {
+      readonly type: 'queue.rebuilt';
+      readonly indexes: readonly string[];
+      /** Of all of them. */
+      readonly bytesBefore: number;
+      readonly bytesAfter: number;
+      readonly tookMs: number;
+    }
   /** The log is not kept as the settings say. Told when it begins, and when the reasons change. */
   | { readonly type: 'retention.hindered'; readonly complaints: readonly string[] };
 

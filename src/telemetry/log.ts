@@ -1,5 +1,6 @@
 import pino, { type DestinationStream, type Logger } from 'pino';
 import type { EventRecord } from '../domain/event.ts';
+import { formatSize } from '../domain/size.ts';
 import type {
   ActionLogged,
   AttemptFinished,
@@ -248,6 +249,11 @@ function entryOf(event: TelemetryEvent): Entry | null {
         rows: event.rows,
         bytes: event.bytes,
       });
+    case 'queue.rebuilt':
+      return info(
+        `indexes of the queue were rebuilt: ${formatSize(event.bytesBefore)} before, ${formatSize(event.bytesAfter)} now`,
+        { indexes: event.indexes, took_ms: Math.round(event.tookMs) },
+      );
     case 'retention.hindered':
       return warn(`retention: ${event.complaints.join('; ')}`);
     default:

@@ -1,5 +1,5 @@
 import type { Telemetry } from '../../domain/telemetry.ts';
-import type { Orphans } from '../../transport/contract.ts';
+import type { Orphans, RebuiltQueue } from '../../transport/contract.ts';
 import { StageLoop } from '../stage-loop.ts';
 
 export interface HousekeeperOptions {
@@ -19,6 +19,8 @@ export interface HousekeeperOptions {
   readonly checkCapture: () => Promise<readonly string[]>;
   /** For `status`, which asks no instance. */
   readonly keepComplaints: (complaints: readonly string[]) => Promise<void>;
+  /** Rebuilds the indexes of the queue when they are far too large; null when they are not. Ends soon when aborted. */
+  readonly keepQueueSmall: (signal: AbortSignal) => Promise<RebuiltQueue | null>;
   readonly telemetry: Telemetry;
   readonly isTransient: (error: unknown) => boolean;
 }
@@ -87,6 +89,7 @@ export class Housekeeper {
     // Last: an archive takes its time.
     await this.#retain();
     await keepComplaints(this.complaints);
+    await this.#keepQueueSmall();
     return everyMs;
   }
 
@@ -111,6 +114,12 @@ export class Housekeeper {
       // The day that was at hand stays.
       if (!signal.aborted) throw error;
     }
+  }
+
+  async #keepQueueSmall(): Promise<void> {
+    const { keepQueueSmall, telemetry } = this.#options;
+    const rebuilt = await keepQueueSmall(this.#stopping.signal);
+    if (rebuilt !== null) telemetry({ type: 'queue.rebuilt', ...rebuilt });
   }
 
   #tell({ partition, result, archived }: RetentionStep): void {

@@ -35,6 +35,15 @@ export interface InstanceRegistry {
   deregister(): Promise<void>;
 }
 
+/** Indexes of the queue that had grown too large for what it holds. */
+export interface RebuiltQueue {
+  readonly indexes: readonly string[];
+  /** Of all indexes of the queue. */
+  readonly bytesBefore: number;
+  readonly bytesAfter: number;
+  readonly tookMs: number;
+}
+
 /** Deliveries of one rule. */
 export interface Orphans {
   readonly observer: string;

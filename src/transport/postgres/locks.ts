@@ -14,6 +14,8 @@ export const locks = {
   apply: 6,
   /** Held by the one instance that archives and drops days, while it is at one. */
   retention: 7,
+  /** Held by the one instance that rebuilds indexes of the queue. */
+  rebuilding: 8,
 } as const;
 
 /** A class of its own; the object is `hashtext(channel)`. Held by the session that records the channel. */
