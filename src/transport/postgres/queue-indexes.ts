@@ -14,7 +14,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import type { RebuiltQueue } from '../contract.ts';
-import { connectionConfig, sqlState } from './connection.ts';
+import { connectionConfig } from './connection.ts';
+import { sqlState } from './failures.ts';
 import { lockClass, locks } from './locks.ts';
 import { WatchedClient } from './watched-client.ts';
 import { Wires } from './wires.ts';
