@@ -1,6 +1,6 @@
 import type { ClaimedDelivery, Handover, NewDelivery } from '../contract.ts';
+import { laneKey } from './decision-sql.ts';
 import { bytesInMemory, inlineEventBytes } from './event-row.ts';
-import { laneKey } from './routing-sql.ts';
 
 /** Id and lease of a delivery that was claimed as it was queued. */
 export type HandedOver = readonly [id: string, lease: string];

@@ -8,9 +8,10 @@ import { UserError } from '../../domain/errors.ts';
 import type { EventRecord } from '../../domain/event.ts';
 import type { Decisions, ReplayLog } from '../contract.ts';
 import { readCheckpoint } from './checkpoint.ts';
+import { decisionColumns, decisionInput } from './decision-sql.ts';
 import { type PageRow, toEventRecords } from './event-page.ts';
 import { wakeChannel, wakeFor } from './locks.ts';
-import { decisionColumns, decisionInput, sliceQuery } from './routing-sql.ts';
+import { sliceQuery } from './routing-sql.ts';
 
 export interface ReplayRequested {
   /** ISO 8601. */

@@ -19,12 +19,13 @@ import type { EventRecord } from '../../domain/event.ts';
 import type { ClaimedDelivery, Decisions, Handover, ReplayRequest, RoutingSession } from '../contract.ts';
 import { type Checkpoint, readCheckpoint } from './checkpoint.ts';
 import { connectionConfig, placeHolding } from './connection.ts';
+import { decisionColumns, queueingColumns } from './decision-sql.ts';
 import { Delta, elements, type ReadSlice } from './delta.ts';
 import { type PageRow, toEventRecords } from './event-page.ts';
 import { type EventRow, toEventRecord } from './event-row.ts';
 import { type HandedOver, toClaims } from './handover.ts';
 import { lockClass, locks } from './locks.ts';
-import { commitStatement, decisionColumns, deltaQuery, replayQuery, replaysQuery, sliceQuery } from './routing-sql.ts';
+import { commitStatement, deltaQuery, replayQuery, replaysQuery, sliceQuery } from './routing-sql.ts';
 import { WatchedClient } from './watched-client.ts';
 import type { Wires } from './wires.ts';
 
@@ -213,7 +214,7 @@ class PostgresRoutingSession implements RoutingSession {
       next.snapshot,
       next.target,
       next.afterId,
-      ...decisionColumns(decisions, handover),
+      ...queueingColumns(decisions, handover),
       delta.onDisk ? 'off' : 'on',
       ...values,
     ]);

@@ -1,11 +1,19 @@
 /** The statements of a routing session. */
 
-import { createHash } from 'node:crypto';
-import type { Decisions, Handover, NewDelivery, ShadowRecord } from '../contract.ts';
-import { digitsArray, textArray } from './array-literal.ts';
+import type { Decisions } from '../contract.ts';
+import {
+  decisionInput,
+  failing,
+  faultColumns,
+  queueing,
+  queueingParameters,
+  refusedByQuota,
+  refusedColumns,
+  shadowColumns,
+  shadowing,
+} from './decision-sql.ts';
 import { pageColumns } from './event-page.ts';
 import { eventBytes, keptEventColumns } from './event-row.ts';
-import { storable, storableJson } from './settlement.ts';
 
 /**
  * Whether everything in the log that this statement sees would survive a crash: a writer with synchronous_commit=off is
@@ -49,9 +57,9 @@ select t.snapshot::text as target, ${onDisk} as on_disk,
 from target t cross join keys k cross join lateral (
   select ${pageColumns('e')} from (
     select e.* from page p cross join lateral (
-      select * from observers.events e where e.id = p.id and e.created_at = p.created_at and ${eventBytes('e')} < 65536 limit 1
+      select * from observers.events e where e.id = p.id and e.created_at = p.created_at limit 1
     ) e
-    where k.count <= $5::bigint
+    where k.count <= $5::bigint and ${eventBytes('e')} < 65536
     order by p.id
   ) e
 ) few`;
@@ -72,105 +80,40 @@ select ${pageColumns('e')} from (
 ) e`;
 
 /**
- * The columns of both kinds of decision as arrays, from parameter `first` on. Ordinality keeps the order of the log.
- * @param replayRun the replay that queues them, as SQL
+ * Five parameters from `first` on. One that can't be evaluated leaves a dead letter, and holds nobody up.
  */
-export const decisionInput = (first: number, replayRun = 'null') => `
-  wanted as (
-    select * from unnest($${first}::bigint[], $${first + 1}::timestamptz[], $${first + 2}::uuid[], $${first + 3}::text[], $${first + 4}::text[],
-                         $${first + 5}::text[], $${first + 6}::text[], $${first + 7}::text[], $${first + 8}::text[], $${first + 9}::bigint[])
-      with ordinality as w(event_id, event_at, event_uid, observer, action, destination, tenant, ordering_key, rule_version, lease, n)
-    where (select moved from gate)
-  ),
-  -- The lane's row lock orders this against the settlement of the lane's head.
-  lane as (
-    insert into observers.lanes as l (destination, ordering_key, pending)
-    select destination, ordering_key, count(*) from wanted where ordering_key is not null group by 1, 2 order by 1, 2
-    on conflict (destination, ordering_key) do update set pending = l.pending + excluded.pending
-    returning destination, ordering_key, pending, held
-  ),
-  placed as (
-    select w.*, w.ordering_key is null
-             or (not l.held and l.pending = count(*) over lane_rows and row_number() over (lane_rows order by w.n) = 1) as claimable
-    from wanted w left join lane l on l.destination = w.destination and l.ordering_key = w.ordering_key
-    window lane_rows as (partition by w.destination, w.ordering_key)
-  ),
-  queued as (
-    insert into observers.deliveries
-      (event_id, event_at, event_uid, observer, action, destination, tenant, ordering_key, rule_version, state, lease, claimed_by,
-       first_attempt_at, replay_run)
-    select p.event_id, p.event_at, p.event_uid, p.observer, p.action, p.destination, p.tenant, p.ordering_key, p.rule_version,
-           case when not p.claimable then 'blocked' when p.lease is null then 'ready' else 'claimed' end,
-           case when p.claimable and p.lease is not null then p.lease else 0 end,
-           case when p.claimable and p.lease is not null then $${first + 10}::uuid end,
-           case when p.claimable and p.lease is not null then now() end, ${replayRun}::bigint
-    from placed p order by p.n
-    returning id, lease, state
-  ),
-  fault as (
-    select * from unnest($${first + 11}::bigint[], $${first + 12}::timestamptz[], $${first + 13}::text[], $${first + 14}::text[], $${first + 15}::text[])
-      with ordinality as f(event_id, event_at, observer, message, rule_version, n)
-    where (select moved from gate)
-  )`;
-
-/** Seven parameters from `first` on. They wait for nobody, and nobody for them. */
-const refusedByQuota = (first: number) => `,
-  refused as (
+const diedOfFaults = (first: number) => `${failing(first)},
+  died as (
     insert into observers.dead_letters
-      (event_id, event_uid, event, observer, action, destination, tenant, reason, error_class, error_message, rule_version, ordering_key)
-    select e.id, e.uid, observers.event_json(e), q.observer, q.action, q.destination, e.tenant, 'over_quota', 'over_quota',
-           'the tenant had as many deliveries waiting as it may (settings.tenants.max_pending)', q.rule_version, q.ordering_key
-    from unnest($${first}::bigint[], $${first + 1}::timestamptz[], $${first + 2}::text[], $${first + 3}::text[], $${first + 4}::text[],
-                $${first + 5}::text[], $${first + 6}::text[])
-      with ordinality as q(event_id, event_at, observer, action, destination, ordering_key, rule_version, n)
-    join observers.events e on e.id = q.event_id and e.created_at = q.event_at
-    where (select moved from gate)
-    order by q.n
+      (event_id, event_uid, event, observer, tenant, reason, error_class, error_message, rule_version)
+    select e.id, e.uid, observers.event_json(e), f.observer, e.tenant, 'engine_fault', 'condition', f.message, f.rule_version
+    from fault f join observers.events e on e.id = f.event_id and e.created_at = f.event_at
+    order by f.n
   )`;
 
-/** Ten parameters from `first` on: of observers in shadow mode, a line of the history each. */
-const shadowing = (first: number) => `,
-  shadow as (
-    insert into observers.attempts
-      (event_id, event_uid, tenant, observer, action, destination, rule_version, request, error_class, error_message,
-       attempt, started_at, duration_ms, outcome)
-    select s.event_id, s.event_uid, s.tenant, s.observer, s.action, s.destination, s.rule_version, s.request, s.error_class,
-           s.error_message, 0, now(), 0, 'shadow'
-    from unnest($${first}::bigint[], $${first + 1}::uuid[], $${first + 2}::text[], $${first + 3}::text[], $${first + 4}::text[],
-                $${first + 5}::text[], $${first + 6}::text[], $${first + 7}::jsonb[], $${first + 8}::text[], $${first + 9}::text[])
-      as s(event_id, event_uid, tenant, observer, action, destination, rule_version, request, error_class, error_message)
-    where (select moved from gate)
-  )`;
-
-/** The statement for these decisions, and what it takes besides: one of its own for what most commits have none of. */
-export function commitStatement({ overQuota = [], shadows = [] }: Decisions) {
-  const refused = overQuota.length === 0 ? [] : refusedColumns(overQuota);
-  const shadowed = shadows.length === 0 ? [] : shadowColumns(shadows);
-  const statement = statements[`${refused.length > 0 ? 'quota' : ''}${shadowed.length > 0 ? 'shadows' : ''}`];
-  return { ...statement, values: [...refused, ...shadowed] };
-}
-
-function refusedColumns(deliveries: readonly NewDelivery[]): unknown[] {
-  return [
-    digitsArray(deliveries.map((d) => d.event.id)),
-    textArray(deliveries.map((d) => d.event.at)),
-    textArray(deliveries.map((d) => d.observer)),
-    textArray(deliveries.map((d) => d.action)),
-    textArray(deliveries.map((d) => d.destination)),
-    textArray(deliveries.map((d) => laneKey(d.orderingKey))),
-    textArray(deliveries.map((d) => d.ruleVersion)),
-  ];
+interface Part {
+  readonly name: string;
+  /** SQL of it, by its first parameter. */
+  readonly text: (first: number) => string;
+  readonly values: readonly unknown[];
 }
 
 /**
- * $1 version to swap, $2 – $4 the new checkpoint, then the decisions, $21 synchronous_commit. Another version: not a row is
+ * $1 version to swap, $2 – $4 the new checkpoint, then the deliveries, $16 synchronous_commit. Another version: not a row is
  * written.
  *
  * When the events are on disk, the routing of them need not wait for it: a crash that forgets it finds the events where
  * they were and routes them again, under the same ids. It can only forget deliveries that were in flight, because what
  * settles one does wait, and flushes what was written before it.
  */
-const commitQuery = (more: string) => `
+function commitQuery(lanes: boolean, parts: readonly Part[]): string {
+  let next = firstDecision + queueingParameters + 1;
+  const more = parts.map(({ text, values }) => {
+    const first = next;
+    next += values.length;
+    return text(first);
+  });
+  return `
 with move as (
     update observers.checkpoints
     set snapshot = $2::pg_snapshot, target = $3::pg_snapshot, after_id = $4::bigint, version = version + 1, updated_at = now()
@@ -178,24 +121,32 @@ with move as (
     returning 1
   ),
   gate as (select count(*) = 1 as moved from move),
-  ${decisionInput(5)},
-  died as (
-    insert into observers.dead_letters
-      (event_id, event_uid, event, observer, tenant, reason, error_class, error_message, rule_version)
-    select e.id, e.uid, observers.event_json(e), f.observer, e.tenant, 'engine_fault', 'condition', f.message, f.rule_version
-    from fault f join observers.events e on e.id = f.event_id and e.created_at = f.event_at
-    order by f.n
-  )${more}
-select count(*)::text as moved, set_config('synchronous_commit', $21, true),
+  ${queueing(firstDecision, { lanes })}${more.join('')}
+select count(*)::text as moved, set_config('synchronous_commit', $${firstDecision + queueingParameters}, true),
        (select array_agg(array[id::text, lease::text]) from queued where state = 'claimed') as claimed
 from move`;
+}
 
-const statements = {
-  '': { name: 'commit', text: commitQuery('') },
-  quota: { name: 'commit_over_quota', text: commitQuery(refusedByQuota(22)) },
-  shadows: { name: 'commit_shadows', text: commitQuery(shadowing(22)) },
-  quotashadows: { name: 'commit_over_quota_shadows', text: commitQuery(refusedByQuota(22) + shadowing(29)) },
-} as const;
+const firstDecision = 5;
+const texts = new Map<string, string>();
+
+/**
+ * The statement for these decisions, and what it takes besides checkpoint, deliveries and synchronous_commit. What most commits have
+ * none of is left out of it: the server takes as long to begin with lanes and faults as with all the rest.
+ */
+export function commitStatement(decisions: Decisions) {
+  const { deliveries, faults, overQuota = [], shadows = [] } = decisions;
+  const lanes = deliveries.some(({ orderingKey }) => orderingKey !== null);
+  const parts: readonly Part[] = [
+    ...(faults.length > 0 ? [{ name: 'faults', text: diedOfFaults, values: faultColumns(decisions) }] : []),
+    ...(overQuota.length > 0 ? [{ name: 'quota', text: refusedByQuota, values: refusedColumns(overQuota) }] : []),
+    ...(shadows.length > 0 ? [{ name: 'shadows', text: shadowing, values: shadowColumns(shadows) }] : []),
+  ];
+  const name = ['commit', ...(lanes ? ['lanes'] : []), ...parts.map((part) => part.name)].join('_');
+  const text = texts.get(name) ?? commitQuery(lanes, parts);
+  texts.set(name, text);
+  return { name, text, values: parts.flatMap(({ values }) => values) };
+}
 
 export const replaysQuery = `
 select r.dead_letter_id::text, d.observer, d.rule_version, ${keptEventColumns('d')}
@@ -230,52 +181,3 @@ with request as (delete from observers.replays where dead_letter_id = $1::bigint
   )
 update observers.dead_letters d set error_message = f.message, rule_version = f.rule_version, died_at = now()
 from fault f where d.id = (select dead_letter_id from request)`;
-
-export function decisionColumns({ deliveries, faults }: Decisions, handover: Handover | null = null): unknown[] {
-  return [
-    digitsArray(deliveries.map((d) => d.event.id)),
-    textArray(deliveries.map((d) => d.event.at)),
-    textArray(deliveries.map((d) => d.event.uid)),
-    textArray(deliveries.map((d) => d.observer)),
-    textArray(deliveries.map((d) => d.action)),
-    textArray(deliveries.map((d) => d.destination)),
-    textArray(deliveries.map((d) => d.event.tenant)),
-    textArray(deliveries.map((d) => laneKey(d.orderingKey))),
-    textArray(deliveries.map((d) => d.ruleVersion)),
-    digitsArray(deliveries.map((d) => handover?.leases.get(d) ?? null)),
-    handover?.instance ?? null,
-    digitsArray(faults.map((f) => f.event.id)),
-    textArray(faults.map((f) => f.event.at)),
-    textArray(faults.map((f) => f.observer)),
-    textArray(faults.map((f) => withoutNul(f.message))),
-    textArray(faults.map((f) => f.ruleVersion)),
-  ];
-}
-
-function shadowColumns(shadows: readonly ShadowRecord[]): unknown[] {
-  return [
-    digitsArray(shadows.map((s) => s.event.id)),
-    textArray(shadows.map((s) => s.event.uid)),
-    textArray(shadows.map((s) => s.event.tenant)),
-    textArray(shadows.map((s) => s.observer)),
-    textArray(shadows.map((s) => s.action)),
-    textArray(shadows.map((s) => s.destination)),
-    textArray(shadows.map((s) => s.ruleVersion)),
-    textArray(shadows.map((s) => (s.request === undefined ? null : storableJson(JSON.stringify(s.request))))),
-    textArray(shadows.map((s) => s.errorClass)),
-    textArray(shadows.map((s) => storable(s.errorMessage))),
-  ];
-}
-
-/** An index entry holds 2,700 bytes at most: a longer key is told from others by its digest, as every key must be stored. */
-const longestKeyBytes = 512;
-
-export function laneKey(key: string | null): string | null {
-  if (key === null || Buffer.byteLength(key) <= longestKeyBytes) return withoutNul(key);
-  return `sha256:${createHash('sha256').update(key).digest('hex')}`;
-}
-
-/** PostgreSQL text holds no U+0000. One decision that can't be stored would hold up the log for good. */
-function withoutNul(text: string | null): string | null {
-  return text === null ? null : text.replaceAll('\u0000', '\ufffd');
-}
