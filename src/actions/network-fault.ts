@@ -1,4 +1,4 @@
-import { errors } from 'undici';
+import { errors } from './http/undici.ts';
 
 /** What went wrong below the protocol, in stable words for filters and plain words for people. */
 export interface NetworkFault {

@@ -22,6 +22,16 @@ async function start(options: SmtpReceiverOptions = {}, smtp?: string) {
 
 const recipients = (...addresses: string[]) => ({ to: template(addresses, 'header') });
 
+test('after it was closed nothing is sent, whether it ever sent anything or not', async () => {
+  for (const mails of [0, 1]) {
+    const { receiver, client, send } = await start();
+    if (mails > 0) expect(await send()).toMatchObject({ kind: 'delivered' });
+    await client.close();
+    expect(await send()).toMatchObject({ kind: 'retry', errorClass: 'closed' });
+    expect(receiver.received.total).toBe(mails);
+  }
+});
+
 describe('the mail', () => {
   test('reads as written', async () => {
     const { receiver, send } = await start();

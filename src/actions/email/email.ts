@@ -29,7 +29,9 @@ class EmailClient implements DestinationClient<EmailAction, EmailRequest> {
   readonly #server: string;
   readonly #host: string;
   readonly #redact: (text: string) => string;
-  readonly #transport: ReturnType<typeof openTransport>;
+  readonly #destination: EmailDestination;
+  /** From the first mail on. */
+  #transport: ReturnType<typeof openTransport> | null = null;
   readonly combining: Combining<EmailRequest> | null;
   #closing: Promise<void> | null = null;
 
@@ -42,7 +44,7 @@ class EmailClient implements DestinationClient<EmailAction, EmailRequest> {
     const secure = typeof smtp === 'string' ? smtp.startsWith('smtps:') : smtp.secure;
     this.#server = `${secure ? 'smtps' : 'smtp'}://${this.#host}`;
     this.#redact = createRedactor(secretsOf(smtp));
-    this.#transport = openTransport(destination);
+    this.#destination = destination;
   }
 
   render(action: EmailAction, scope: Scope, messageId: string): EmailRequest {
@@ -74,7 +76,8 @@ class EmailClient implements DestinationClient<EmailAction, EmailRequest> {
     const left = leftOf(request.recipients, before);
     if (left.length === 0) return this.#split(request, before, [], []);
     try {
-      const info = await this.#transport.sendMail(this.#toMail(request, left, attempt.deadline.signal));
+      const transport = await this.#open();
+      const info = await transport.sendMail(this.#toMail(request, left, attempt.deadline.signal));
       const refused = refusalsOf(info) ?? [];
       if (refused.length > 0 || before.refused.length > 0)
         return this.#split(request, before, (info.accepted ?? []).map(String), refused);
@@ -103,8 +106,15 @@ class EmailClient implements DestinationClient<EmailAction, EmailRequest> {
 
   /** Mails in flight finish first (each has its deadline); the pool closes their connections after them. */
   close(): Promise<void> {
-    this.#closing ??= Promise.resolve(this.#transport.close());
+    this.#closing ??=
+      this.#transport === null ? Promise.resolve() : this.#transport.then((transport) => transport.close());
     return this.#closing;
+  }
+
+  #open(): ReturnType<typeof openTransport> {
+    if (this.#closing !== null) throw Object.assign(new Error('closed'), { code: 'UND_ERR_CLOSED' });
+    this.#transport ??= openTransport(this.#destination);
+    return this.#transport;
   }
 
   #toMail(request: EmailRequest, left: readonly string[], signal: AbortSignal) {

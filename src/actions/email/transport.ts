@@ -1,11 +1,12 @@
 import { isIPv4 } from 'node:net';
-import { createTransport } from 'nodemailer';
 import type { EmailDestination, SmtpServer } from '../../domain/rules.ts';
 
 /** The attempt has its deadline; this only ends waits that no attempt stands behind. */
 const backstopMs = 600_000;
 
-export function openTransport(destination: EmailDestination) {
+/** Loads nodemailer when a mail is to be sent: it takes longer than to read the rules. */
+export async function openTransport(destination: EmailDestination) {
+  const { createTransport } = await import('nodemailer');
   const transport = createTransport({
     pool: true,
     ...(typeof destination.smtp === 'string' ? urlOptions(destination.smtp) : serverOptions(destination.smtp)),

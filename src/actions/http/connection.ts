@@ -1,10 +1,11 @@
 import type { SecureContext } from 'node:tls';
-import { buildConnector, Client } from 'undici';
+import type * as undici from 'undici';
 import type { AddressGuard } from './address-guard.ts';
+import { buildConnector, Client } from './undici.ts';
 
 /** One connection to an origin, made when first used and made anew after the server closed it. */
 export interface Connection {
-  readonly client: Client;
+  readonly client: undici.Client;
   /**
    * What the socket itself complained of, if it did. A server that demands a client certificate says so after the
    * handshake; of what follows, undici reports the end of the connection only.
@@ -32,7 +33,7 @@ export interface TlsIdentity {
 export function createConnection(origin: string, options: ConnectOptions): Connection {
   const connecting = new AbortController();
   const { tls = null, guard = null } = options;
-  const connect: buildConnector.BuildOptions = {
+  const connect: undici.buildConnector.BuildOptions = {
     timeout: options.connectTimeoutMs,
     // Client.destroy() leaves a socket alone that is not connected yet; the signal goes through to node:net.
     signal: connecting.signal,
@@ -66,7 +67,7 @@ export function createConnection(origin: string, options: ConnectOptions): Conne
   };
 }
 
-function guarded(guard: AddressGuard, options: buildConnector.BuildOptions): buildConnector.connector {
+function guarded(guard: AddressGuard, options: undici.buildConnector.BuildOptions): undici.buildConnector.connector {
   const connector = buildConnector({ ...options, lookup: guard.lookup });
   return (target, callback) => {
     // node:net asks no lookup for a literal address.

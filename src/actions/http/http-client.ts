@@ -1,7 +1,7 @@
-import { errors } from 'undici';
 import type { Deadline } from '../deadline.ts';
 import { type Connection, type ConnectOptions, createConnection } from './connection.ts';
 import { Exchange, type HttpReply, type HttpRequest } from './exchange.ts';
+import { errors } from './undici.ts';
 
 export interface HttpClientOptions extends ConnectOptions {
   /** Connections at once: one request on each, no pipelining (a slow answer would hold up the ones behind it). */

@@ -1,4 +1,4 @@
-import { type FetchFunction, type Logger, LogLevel, WebAPIPlatformError, WebClient } from '@slack/web-api';
+import type { FetchFunction, LogLevel, WebAPIPlatformError, WebClientOptions } from '@slack/web-api';
 import type { Outcome } from '../../domain/outcome.ts';
 import type { AttemptContext } from '../contract.ts';
 import type { HttpReply } from '../http/exchange.ts';
@@ -48,6 +48,8 @@ export async function callSlack(
     sent.reply = await http.request(request, attempt.deadline);
     return toFetchResponse(sent.reply, String(url));
   };
+  // Loaded for the first message: it takes longer than to read the rules.
+  const { WebClient } = await import('@slack/web-api');
   const client = new WebClient(token, {
     slackApiUrl: apiUrl.href,
     fetch,
@@ -68,7 +70,12 @@ export async function callSlack(
 
 /** '' for a failure without a code. */
 function codeOf(error: unknown): string {
-  return error instanceof WebAPIPlatformError ? error.data.error : '';
+  return isRefusal(error) ? error.data.error : '';
+}
+
+/** By its code, as its class comes with the library. */
+function isRefusal(error: unknown): error is WebAPIPlatformError {
+  return error instanceof Error && 'code' in error && error.code === 'slack_webapi_platform_error';
 }
 
 function toFetchResponse(reply: HttpReply, url: string): FetchResponse {
@@ -91,12 +98,12 @@ function toFetchResponse(reply: HttpReply, url: string): FetchResponse {
 const nothing = () => {};
 
 /** Its default logger prints to the console what the outcome says already. */
-const silent: Logger = {
+const silent: NonNullable<WebClientOptions['logger']> = {
   debug: nothing,
   info: nothing,
   warn: nothing,
   error: nothing,
   setLevel: nothing,
-  getLevel: () => LogLevel.ERROR,
+  getLevel: () => 'error' as LogLevel,
   setName: nothing,
 };

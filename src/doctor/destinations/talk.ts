@@ -14,7 +14,7 @@ export interface Talk {
 
 /** Greeting, EHLO, STARTTLS and login as for a mail; then it says goodbye. Never rejects. */
 export async function greetMailServer(destination: EmailDestination, timeoutMs: number): Promise<Talk> {
-  const transport = openTransport(destination);
+  const transport = await openTransport(destination);
   const timer = new AbortController();
   const late = new Promise<never>((_, reject) => {
     const timeout = setTimeout(() => reject(Object.assign(new Error('timeout'), { code: 'ETIMEDOUT' })), timeoutMs);
