@@ -25,9 +25,9 @@ async function faulty(label: string) {
   };
   await database.query(`insert into public.orders values (1, '"many"')`);
   await until('the fault is a dead letter', async () => (await deadLetters(database)).length === 1);
-  const replay = async () => {
+  const replay = async ({ told = true } = {}) => {
     await database.query('select observers.replay(id) from observers.dead_letters');
-    started.router.wakeForReplays();
+    if (told) started.router.wakeForReplays();
     await until('the replay is decided', async () => {
       const { rows } = await database.query<{ rest: number }>('select count(*)::int as rest from observers.replays');
       return rows[0]?.rest === 0;
@@ -55,6 +55,13 @@ test('a condition that fails is a dead letter of that observer; the others and t
     },
   ]);
   expect(told.filter(({ type }) => type === 'decide.fault')).toHaveLength(1);
+});
+
+test('a look at a quiet log finds the replays that nobody told of', async () => {
+  const { database, swap, replay } = await faulty('replay_untold');
+  swap({ always, broken: always });
+  await replay({ told: false });
+  expect(await deadLetters(database)).toEqual([]);
 });
 
 test('replayed under a mended rule that fires, it is delivered and gone', async () => {

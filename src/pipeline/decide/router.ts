@@ -43,7 +43,7 @@ const fewEvents = 50;
 const breathMs = 2;
 /** The longest look after that, while a writer that saw us awake has not ended. */
 const longestLookMs = 50;
-/** Between two looks for conditions to evaluate again, unless asked. */
+/** Between two looks for conditions to evaluate again while the log is busy, unless asked. A look that finds no events sees them, too. */
 const replayPollMs = 5_000;
 
 const none: readonly NewDelivery[] = [];
@@ -112,7 +112,7 @@ export class Router {
     const session = this.#session;
     const events = await session.read();
     if (events.length > 0 && !(await this.#handle(session, events))) return 0;
-    if (this.#replaysDue()) await this.#replay(session);
+    if (this.#replaysDue(session, events.length === 0)) await this.#replay(session);
     if (events.length === 0) return this.#rest(session);
     return events.length < fewEvents ? breathMs : 0;
   }
@@ -186,8 +186,9 @@ export class Router {
     }
   }
 
-  #replaysDue(): boolean {
-    if (!this.#replaysAsked && performance.now() - this.#replaysReadAt < replayPollMs) return false;
+  #replaysDue({ replaysWait }: RoutingSession, quiet: boolean): boolean {
+    const due = quiet ? replaysWait : performance.now() - this.#replaysReadAt >= replayPollMs;
+    if (!this.#replaysAsked && !due) return false;
     this.#replaysAsked = false;
     this.#replaysReadAt = performance.now();
     return true;

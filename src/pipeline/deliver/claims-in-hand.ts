@@ -13,6 +13,8 @@ export interface ClaimsInHandOptions {
 
 /** Between two looks for claims that the table has and this process doesn't know of. Milliseconds. */
 const reconcileEveryMs = 10_000;
+/** The same when nothing was claimed, and nothing failed, since the look before. */
+const reconcileIdleMs = 60_000;
 
 /**
  * What this process holds, from the claim to the written outcome.
@@ -30,6 +32,8 @@ export class ClaimsInHand {
   /** Claims that may be in the table already and are not in hand yet. */
   #expected = 0;
   #reconciling = false;
+  /** Claims came or may have, since the last look. */
+  #stirred = true;
 
   constructor(options: ClaimsInHandOptions, now: number) {
     this.#options = options;
@@ -42,6 +46,7 @@ export class ClaimsInHand {
   }
 
   take({ delivery, event, bytes }: ClaimedDelivery): void {
+    this.#stir();
     const one = { lease: delivery.lease, bytes: event === null ? 0 : bytes };
     this.#bytes += one.bytes - (this.#held.get(delivery.id)?.bytes ?? 0);
     this.#held.set(delivery.id, one);
@@ -51,6 +56,7 @@ export class ClaimsInHand {
   expect(): boolean {
     if (this.#reconciling) return false;
     this.#expected += 1;
+    this.#stir();
     return true;
   }
 
@@ -94,20 +100,30 @@ export class ClaimsInHand {
 
   /** What the table says may differ from what is in hand. */
   reconcileSoon(): void {
+    this.#stirred = true;
     this.#reconcileAt = Number.NEGATIVE_INFINITY;
+  }
+
+  /** An idle process looks as seldom as it does because there was nothing to lose. */
+  #stir(): void {
+    if (this.#stirred) return;
+    this.#stirred = true;
+    this.#reconcileAt = Math.min(this.#reconcileAt, performance.now() + reconcileEveryMs);
   }
 
   /** Called between two claims, never during one, and not before those expected have come. @throws when the transport is away */
   async reconcile(now: number): Promise<void> {
     if (now < this.#reconcileAt || this.#expected > 0) return;
     this.#reconciling = true;
+    const everyMs = this.#stirred || this.#held.size > 0 ? reconcileEveryMs : reconcileIdleMs;
+    this.#stirred = false;
     const count = await this.#options
       .queue()
       .releaseUnknown([...this.#held.keys()])
       .finally(() => {
         this.#reconciling = false;
       });
-    this.#reconcileAt = now + reconcileEveryMs;
+    this.#reconcileAt = this.#stirred ? now + reconcileEveryMs : now + everyMs;
     if (count === 0) return;
     this.#options.telemetry({ type: 'delivery.released', count, reason: 'the answer to their claim was lost' });
   }

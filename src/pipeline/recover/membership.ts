@@ -24,6 +24,9 @@ export interface MembershipOptions {
   readonly isTransient: (error: unknown) => boolean;
 }
 
+/** How many times as long one that is alone leaves it between two sweeps. */
+const sweepsAlone = 6;
+
 /**
  * Stage 4, the living and the dead: says that this process is alive, and takes over the claims of those that stopped
  * saying so.
@@ -41,7 +44,9 @@ export class Membership {
   #newestRules = true;
   #othersLate = false;
   #othersAlive = false;
-  #sweepAt = Number.NEGATIVE_INFINITY;
+  /** Since the last sweep somebody else lived, or was said to. */
+  #hadCompany = true;
+  #sweptAt = Number.NEGATIVE_INFINITY;
   #left = false;
   #lastBeat: Promise<void> = Promise.resolve();
   /** Asked for, and not begun. */
@@ -132,13 +137,16 @@ export class Membership {
   async #round(): Promise<number> {
     const timeoutMs = this.#options.timeoutMs();
     await this.confirmNewestRules();
-    // Else now and then, for claims of an instance that has no row at all: two statements less in every beat.
-    if (this.#othersLate || performance.now() >= this.#sweepAt) await this.#sweep(timeoutMs);
+    // Else now and then, for claims of an instance that has no row at all: two statements less in every beat. Alone there is
+    // hardly anybody to leave such.
+    const sweepAt = this.#sweptAt + timeoutMs * (this.#hadCompany ? 1 : sweepsAlone);
+    if (this.#othersLate || performance.now() >= sweepAt) await this.#sweep(timeoutMs);
     return timeoutMs / 4;
   }
 
   /** Takes over from those that are silent. */
   async #sweep(timeoutMs: number): Promise<void> {
+    this.#hadCompany = this.#othersAlive || this.#othersLate;
     const sessions = await this.#registry.evict(timeoutMs);
     if (sessions > 0) this.#evicted(sessions);
     const count = await this.#registry.rescue(timeoutMs);
@@ -146,7 +154,7 @@ export class Membership {
       this.#options.telemetry({ type: 'delivery.rescued', count });
       this.#options.onRescued();
     }
-    this.#sweepAt = performance.now() + timeoutMs;
+    this.#sweptAt = performance.now();
   }
 
   #evicted(sessions: number): void {
@@ -174,6 +182,7 @@ export class Membership {
     this.#newestRules = newestRules;
     this.#othersLate = othersLate;
     this.#othersAlive = othersAlive;
+    this.#hadCompany ||= othersAlive || othersLate;
     this.#options.onHolds(holds, at);
   }
 
@@ -181,6 +190,7 @@ export class Membership {
     const former = this.#registry;
     this.#id = this.#options.newInstanceId();
     this.#registry = this.#options.openRegistry(this.#id);
+    this.#hadCompany = true;
     this.#options.onDeclaredDead();
     this.#options.telemetry({ type: 'instance.suspended', silentMs: Math.round(silentMs) });
     // Its claims are free for everybody at once.

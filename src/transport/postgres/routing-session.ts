@@ -137,6 +137,7 @@ class PostgresRoutingSession implements RoutingSession {
   #checkpoint: Checkpoint;
   #delta: Delta | null = null;
   #asleep = false;
+  #replaysWait = false;
 
   constructor(
     client: pg.Client,
@@ -171,6 +172,7 @@ class PostgresRoutingSession implements RoutingSession {
     ]);
     const [first] = rows;
     if (first === undefined) throw new Error('a look at the log yields a row at least');
+    this.#replaysWait = first.replays;
     const ids = elements(first.all_ids);
     if (ids.length === 0 && first.version !== version) return this.#beginAnew();
     if (ids.length === 0) return this.#nothingUpTo(first.target);
@@ -233,6 +235,10 @@ class PostgresRoutingSession implements RoutingSession {
     return { snapshot, target: delta.target, afterId: delta.lastTaken ?? afterId, version };
   }
 
+  get replaysWait(): boolean {
+    return this.#replaysWait;
+  }
+
   async readReplays(): Promise<readonly ReplayRequest[]> {
     const { rows } = await this.#query<ReplayRow>('replays', replaysQuery);
     return rows.map((row) => ({
@@ -292,6 +298,7 @@ interface DeltaRow extends PageRow {
   target: string;
   on_disk: boolean;
   version: string | null;
+  replays: boolean;
   all_ids: string | null;
   all_times: string | null;
 }

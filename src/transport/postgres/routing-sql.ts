@@ -53,6 +53,8 @@ keys as materialized (
 select t.snapshot::text as target, ${onDisk} as on_disk,
        -- Only of a quiet log: a commit asks for it anyway, and under an old snapshot the row has many versions to walk.
        case when k.count = 0 then (select version::text from observers.checkpoints where consumer = 'router') end as version,
+       -- So that an idle router needs no statement of its own for it.
+       k.count = 0 and exists (select from observers.replays) as replays,
        k.ids::text as all_ids, k.times::text as all_times, few.*
 from target t cross join keys k cross join lateral (
   select ${pageColumns('e')} from (
