@@ -15,7 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import type { RebuiltQueue } from '../contract.ts';
 import { connectionConfig } from './connection.ts';
-import { sqlState } from './failures.ts';
+import { isTransient, sqlState } from './failures.ts';
 import { lockClass, locks } from './locks.ts';
 import { WatchedClient } from './watched-client.ts';
 import { Wires } from './wires.ts';
@@ -84,7 +84,7 @@ export class QueueIndexes {
       });
     } catch (error) {
       this.#notBefore = performance.now() + restMs;
-      if (signal.aborted || isBusy(error)) return null;
+      if (signal.aborted || canWait(error)) return null;
       throw error;
     }
   }
@@ -115,18 +115,18 @@ export class QueueIndexes {
   async #inSession<T>(signal: AbortSignal, work: (client: pg.Client) => Promise<T>): Promise<T | null> {
     const wires = new Wires();
     const config = connectionConfig(this.#options.url, 'upkeep', 'on', wires);
-    const options = `${config.options} -c lock_timeout=${waitMs} -c statement_timeout=${workMs}`;
-    const client: pg.Client = new WatchedClient({ ...config, options, query_timeout: workMs + 5_000 });
+    const client: pg.Client = new WatchedClient({ ...config, query_timeout: workMs + 5_000 });
     client.on('error', () => {});
     const hangUp = () => wires.cut();
     signal.addEventListener('abort', hangUp, { once: true });
     try {
       signal.throwIfAborted();
       await client.connect();
-      const { rows } = await client.query<{ mine: boolean }>('select pg_try_advisory_lock($1, $2) as mine', [
-        lockClass,
-        locks.rebuilding,
-      ]);
+      // By a statement: a pooler in session mode may have dropped the settings of the start-up packet.
+      const { rows } = await client.query<{ mine: boolean }>(
+        `select pg_try_advisory_lock($1, $2) as mine, set_config('lock_timeout', $3, false), set_config('statement_timeout', $4, false)`,
+        [lockClass, locks.rebuilding, String(waitMs), String(workMs)],
+      );
       return rows[0]?.mine ? await work(client) : null;
     } finally {
       signal.removeEventListener('abort', hangUp);
@@ -206,7 +206,7 @@ async function dropAll(client: pg.Client, names: readonly string[]): Promise<voi
 const sum = (indexes: readonly { readonly bytes: number }[]): number =>
   indexes.reduce((total, { bytes }) => total + bytes, 0);
 
-/** lock_not_available, query_canceled (it took too long), a deadlock, or an index that went away meanwhile. */
-function isBusy(error: unknown): boolean {
-  return ['55P03', '57014', '40P01', '42704', '42P01'].includes(sqlState(error) ?? '');
+/** Something was in the way or took too long, there is no connection to be had, or an index went away meanwhile. */
+function canWait(error: unknown): boolean {
+  return isTransient(error) || ['42704', '42P01'].includes(sqlState(error) ?? '');
 }
