@@ -17,7 +17,7 @@ import {
   type RoutingOptions,
   resumeRouting,
 } from '../../src/transport/postgres/routing-session.ts';
-import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { createMigratedDatabase, type TestDatabase } from '../support/database.ts';
 
 export interface Rules {
   readonly sources: NonNullable<ConfigInput['sources']>;
@@ -44,7 +44,7 @@ export interface Prepared {
 
 /** A database of its own with these tables and rules applied. */
 export async function prepare(label: string, tables: string, rules: Rules): Promise<Prepared> {
-  const database = await createDatabase(label);
+  const database = await createMigratedDatabase(label);
   await database.query(tables);
   const config = configOf(database, rules);
   await apply(config);

@@ -11,7 +11,7 @@ import {
   type WebhookReceiver,
   type WebhookReceiverOptions,
 } from '../../src/receivers/webhook-receiver.ts';
-import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { createMigratedDatabase, type TestDatabase } from '../support/database.ts';
 
 /** Polls until `look` gives something. @throws Error naming `what` after `withinMs` */
 export async function eventually<T>(
@@ -74,12 +74,8 @@ export async function receiver(options: WebhookReceiverOptions = {}): Promise<We
 }
 
 /** A database with the tables in it. */
-export async function migrated(label: string): Promise<TestDatabase> {
-  const database = await createDatabase(label);
-  const engine = createEngine(rules(database.url, {}));
-  await engine.start();
-  await engine.stop();
-  return database;
+export function migrated(label: string): Promise<TestDatabase> {
+  return createMigratedDatabase(label);
 }
 
 export async function emit(database: TestDatabase, payload: unknown, key: string | null = null): Promise<string> {

@@ -1,5 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
+import { createPool } from '../../src/transport/postgres/connection.ts';
+import { migrate } from '../../src/transport/postgres/migrations.ts';
 import { startServer } from './server.ts';
 
 declare module 'vitest' {
@@ -8,6 +11,8 @@ declare module 'vitest' {
     postgresUrl: string;
     /** The server is ours and goes away with the run. */
     postgresIsEmbedded: boolean;
+    /** Name of a database that has our tables, for copies: nobody may connect to it. */
+    migratedDatabase: string;
   }
 }
 
@@ -25,7 +30,9 @@ export default async function setup(project: TestProject): Promise<() => Promise
     await announce(given);
     project.provide('postgresUrl', given);
     project.provide('postgresIsEmbedded', false);
-    return async () => {};
+    const name = await migratedDatabase(given);
+    project.provide('migratedDatabase', name);
+    return () => onServer(given, `drop database ${name}`);
   }
   // Ctrl-C needs nothing here: vitest answers it with process.exit, on which the server is told to go. SIGHUP (the
   // terminal was closed) would end node without it.
@@ -37,10 +44,28 @@ export default async function setup(project: TestProject): Promise<() => Promise
   await announce(server.url);
   project.provide('postgresUrl', server.url);
   project.provide('postgresIsEmbedded', true);
+  project.provide('migratedDatabase', await migratedDatabase(server.url));
   return async () => {
     process.off('SIGHUP', onHangUp);
     await server.stop();
   };
+}
+
+/** @returns its name */
+async function migratedDatabase(server: string): Promise<string> {
+  const name = `test_migrated_${randomBytes(4).toString('hex')}`;
+  await onServer(server, `create database ${name}`);
+  const url = new URL(server);
+  url.pathname = `/${name}`;
+  const pool = createPool(url.href, 1);
+  await migrate(pool).finally(() => pool.end());
+  return name;
+}
+
+async function onServer(url: string, sql: string): Promise<void> {
+  const client = new pg.Client(url);
+  await client.connect();
+  await client.query(sql).finally(() => client.end());
 }
 
 async function announce(url: string): Promise<void> {
