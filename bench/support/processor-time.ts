@@ -13,13 +13,17 @@ export const processorMs = (pid: number | undefined): number => statOf(pid)?.own
 
 /** Of a process and all its children, ended ones included. */
 export function familyProcessorMs(pid: number): number {
-  const own = statOf(pid);
-  if (own === null) return Number.NaN;
-  const living = readdirSync('/proc').flatMap((entry) => {
-    const stat = /^\d+$/.test(entry) ? statOf(Number(entry)) : null;
-    return stat?.parent === pid ? [stat.ownMs] : [];
-  });
-  return living.reduce((total, ms) => total + ms, own.ownMs + own.childrenMs);
+  for (;;) {
+    const own = statOf(pid);
+    if (own === null) return Number.NaN;
+    const living = readdirSync('/proc').flatMap((entry) => {
+      const stat = /^\d+$/.test(entry) ? statOf(Number(entry)) : null;
+      return stat?.parent === pid ? [stat.ownMs] : [];
+    });
+    // One that ended meanwhile is in neither figure, or in both.
+    if (statOf(pid)?.childrenMs !== own.childrenMs) continue;
+    return living.reduce((total, ms) => total + ms, own.ownMs + own.childrenMs);
+  }
 }
 
 export const parentOf = (pid: number): number => statOf(pid)?.parent ?? Number.NaN;
