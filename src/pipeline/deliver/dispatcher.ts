@@ -203,6 +203,7 @@ export class Dispatcher {
     if (!this.#intake.isOpen) return heldUpMs;
     await this.#inHand.reconcile(performance.now());
     this.#attempts.begin();
+    await this.#attempts.allBegun();
     const { again, nextDueMs, at } = await this.#intake.claim();
     return again ? 0 : this.#restMs(nextDueMs, at);
   }
