@@ -1,4 +1,4 @@
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import type { Delivery } from '../../src/domain/delivery.ts';
 import type { TelemetryEvent } from '../../src/domain/telemetry.ts';
 import { Settler } from '../../src/pipeline/deliver/settler.ts';
@@ -10,7 +10,11 @@ import { eventually } from './fixture.ts';
 const away = new Error('away');
 
 const settlement = (id: number, overrides: Partial<Settlement> = {}) =>
-  settlementOf({ id: String(id), lease: '1' } as Delivery, overrides.kind, overrides);
+  settlementOf(
+    { id: String(id), lease: '1', orderingKey: null, deadLetterId: null } as Delivery,
+    overrides.kind,
+    overrides,
+  );
 
 function fixture(settle: (batch: readonly Settlement[], call: number) => Promise<void> | void) {
   const batches: (readonly Settlement[])[] = [];
@@ -53,6 +57,27 @@ test('what ends while a batch is on its way is the next batch, a thousand at mos
   expect(batches.map((batch) => batch.length)).toEqual([1, 1_000, 1_000, 499]);
   expect(settled.map(Number)).toEqual(oneTo(2_500));
   expect(settler.backlog).toBe(0);
+});
+
+test('plain outcomes gather for a moment, the first of them and those that somebody waits for do not', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const { settler, batches } = fixture(() => {});
+  const add = async (...added: readonly Settlement[]) => {
+    for (const one of added) {
+      settler.add(one);
+      await vi.advanceTimersByTimeAsync(1);
+    }
+  };
+  await add(settlement(1), settlement(2), settlement(3));
+  expect(batches.map(ids)).toEqual([[1]]);
+  await vi.advanceTimersByTimeAsync(10);
+  expect(batches.map(ids)).toEqual([[1], [2, 3]]);
+  await add(settlement(4), settlement(5, { kind: 'retry' }));
+  expect(batches.map(ids)).toEqual([[1], [2, 3], [4], [5]]);
+  await vi.advanceTimersByTimeAsync(10);
+  await add(settlement(6));
+  expect(batches.map(ids).at(-1)).toEqual([6]);
 });
 
 test('keeps what can not be written while the transport is away, and writes it later', async () => {

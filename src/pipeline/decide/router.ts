@@ -40,7 +40,7 @@ const firstLookMs = 1;
 const lingerLookMs = 4;
 /** After so few events there are hardly more already: let their deliveries go out first, then look. */
 const fewEvents = 50;
-const breathMs = 2;
+const breathMs = 1;
 /** The longest look after that, while a writer that saw us awake has not ended. */
 const longestLookMs = 50;
 /** Between two looks for conditions to evaluate again while the log is busy, unless asked. A look that finds no events sees them, too. */
@@ -114,7 +114,8 @@ export class Router {
     if (events.length > 0 && !(await this.#handle(session, events))) return 0;
     if (this.#replaysDue(session, events.length === 0)) await this.#replay(session);
     if (events.length === 0) return this.#rest(session);
-    return events.length < fewEvents ? breathMs : 0;
+    if (events.length >= fewEvents) return 0;
+    return session.asleep ? this.#asleepMs() : breathMs;
   }
 
   async #acquire(): Promise<RoutingSession | null> {
@@ -211,12 +212,17 @@ export class Router {
    * only when no writer is on its way that saw it awake, and looks once more after it lay down.
    */
   async #rest(session: RoutingSession): Promise<number> {
-    if (session.asleep) return this.#replaysAsked ? 0 : this.#options.pollIntervalMs();
+    if (session.asleep) return this.#asleepMs();
     const lingering = performance.now() - this.#routedAt < lingerMs;
     if (!lingering && (await session.fallAsleep())) return 0;
     const waitMs = this.#lookMs;
     this.#lookMs = Math.min(waitMs * 2, lingering ? lingerLookMs : longestLookMs);
     return waitMs;
+  }
+
+  /** Whoever writes rings: there is no need to look, but for what got lost. */
+  #asleepMs(): number {
+    return this.#replaysAsked ? 0 : this.#options.pollIntervalMs();
   }
 
   async #close(reason: string): Promise<void> {
