@@ -1,9 +1,13 @@
 import type { EventRecord, JsonText } from '../domain/event.ts';
 import type { DeliveryFacts, Scope } from '../domain/expression.ts';
 import { changedColumns, parseForEvaluation, parseForPrinting } from './json.ts';
+import { peek } from './peek.ts';
 
 /** The variables that hold JSON from the database. */
 export type JsonVariable = 'new' | 'old' | 'payload' | 'context';
+
+/** Those of a row, one object each. */
+export type RowImage = 'new' | 'old';
 
 /** The variables of one event. Nothing is parsed before an expression asks, and then once for all of them. */
 export function createScope(record: EventRecord, delivery?: DeliveryFacts): Scope {
@@ -87,6 +91,9 @@ export class EventScope implements Scope {
   #exact: Partial<Record<JsonVariable, unknown>> | undefined;
   #event: EventView | undefined;
   #changed: readonly string[] | undefined;
+  /** One column was looked for in the text: for a second one it is worth parsing. */
+  #peekedNew = false;
+  #peekedOld = false;
 
   constructor(record: EventRecord, delivery?: DeliveryFacts) {
     this.record = record;
@@ -118,6 +125,24 @@ export class EventScope implements Scope {
     const { operation, old, new: current } = this.record;
     this.#changed ??= operation === 'update' ? changedColumns(old, current) : [];
     return this.#changed;
+  }
+
+  /**
+   * The first column that is asked for of an image, if that is a matter of looking.
+   * @param quoted its name, as `peek` wants it
+   * @returns undefined: read the image
+   */
+  peek(image: RowImage, quoted: string): string | number | boolean | null | undefined {
+    const text = this.record[image];
+    if (text === null) return undefined;
+    if (image === 'new') {
+      if (this.#peekedNew || this.#new !== undefined) return undefined;
+      this.#peekedNew = true;
+    } else {
+      if (this.#peekedOld || this.#old !== undefined) return undefined;
+      this.#peekedOld = true;
+    }
+    return peek(text, quoted);
   }
 
   text(name: JsonVariable): JsonText | null {

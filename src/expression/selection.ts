@@ -1,6 +1,6 @@
 /** What a comparison reads: a selection from the event's variables, or a literal. */
 import type { ASTNode } from '@marcbachmann/cel-js';
-import type { EventScope } from './scope.ts';
+import type { EventScope, RowImage } from './scope.ts';
 
 /** A value that `==` compares without looking inside. */
 export type Scalar = string | number | bigint | boolean | null;
@@ -44,26 +44,32 @@ export function literalOf(node: ASTNode): Scalar | undefined {
   return node.op === 'value' ? scalar(node.args) : undefined;
 }
 
-type Root = (scope: EventScope) => unknown;
-
-const roots: ReadonlyMap<string, Root> = new Map([
-  ['new', (scope: EventScope) => scope.new],
-  ['old', (scope: EventScope) => scope.old],
-  ['payload', (scope: EventScope) => scope.payload],
-]);
+const roots = ['new', 'old', 'payload'] as const;
+type Root = (typeof roots)[number];
 
 function imageRead(name: string, steps: readonly (string | number)[]): Read | null {
-  const root = roots.get(name);
+  const root = roots.find((one) => one === name);
   if (root === undefined) return null;
   const [only] = steps;
   // What nearly every condition reads. Own, or inherited by every object: only then it matters which.
-  if (steps.length === 1 && typeof only === 'string' && !(only in Object.prototype)) return columnRead(root, only);
-  return (scope) => scalar(follow(root(scope), steps));
+  if (steps.length === 1 && typeof only === 'string' && !(only in Object.prototype)) {
+    const read = columnRead(root, only);
+    return root === 'payload' || !/^\w+$/.test(only) ? read : peeking(root, `"${only}"`, read);
+  }
+  return (scope) => scalar(follow(scope[root], steps));
+}
+
+/** Of an event that nobody cares for, one column may be all that is ever read. */
+function peeking(image: RowImage, quoted: string, read: Read): Read {
+  return (scope) => {
+    const value = scope.peek(image, quoted);
+    return value === undefined ? read(scope) : value;
+  };
 }
 
 function columnRead(root: Root, column: string): Read {
   return (scope) => {
-    const row = root(scope);
+    const row = scope[root];
     if (row === null) return null;
     if (typeof row !== 'object' || Object.getPrototypeOf(row) !== Object.prototype) return undefined;
     const value = (row as Readonly<Record<string, unknown>>)[column];

@@ -15,12 +15,18 @@ export interface FoundDelta {
 /** @returns the first events of these, in order; the bytes that may be in memory at once limit how many */
 export type ReadSlice = (ids: readonly string[], times: readonly string[]) => Promise<readonly EventRecord[]>;
 
+/** A slice that the server reads, or has read, before it is its turn. */
+interface Ahead {
+  readonly from: number;
+  readonly events: Promise<readonly EventRecord[]>;
+}
+
 /**
  * What is new in the log, handed out slice by slice.
  *
- * While a slice is decided, the server reads the next one, on the same connection. The commit of the first then waits for
- * that, but what is behind a whole slice is in no hurry. A connection of its own for it was rejected: it would outlive the
- * place of the router, and cost one more of the server's.
+ * While a slice is decided, the server reads the next one, on the same connection, and behind the commit of the first at once the one
+ * after that. The commit then waits for a reading, but what is behind a whole slice is in no hurry. A connection of its own for it
+ * was rejected: it would outlive the place of the router, and cost one more of the server's.
  */
 export class Delta {
   readonly #found: FoundDelta;
@@ -29,7 +35,8 @@ export class Delta {
   /** How many ids are committed, and how many the slice that was handed out last comes up to. */
   #done = 0;
   #taken = 0;
-  #ahead: { readonly from: number; readonly events: Promise<readonly EventRecord[]> } | null = null;
+  #ahead: Ahead | null = null;
+  #behindAhead: Ahead | null = null;
 
   constructor(found: FoundDelta, eventsPerSlice: number, readSlice: ReadSlice) {
     this.#found = found;
@@ -69,23 +76,42 @@ export class Delta {
 
   /** For events that came with the delta. */
   take(events: readonly EventRecord[]): readonly EventRecord[] {
-    const { ids } = this.#found;
-    const last = ids.indexOf(events.at(-1)?.id ?? '', this.#done);
-    if (last === -1) throw new Error(`events ${ids[this.#done]} … vanished from the log before they were routed`);
-    this.#taken = last + 1;
-    if (this.#taken < ids.length) this.#readAhead(this.#taken);
+    this.#taken = this.#after(events, this.#done);
+    this.#ahead = this.#behindAhead?.from === this.#taken ? this.#behindAhead : this.#readAhead(this.#taken);
+    this.#behindAhead = null;
     return events;
+  }
+
+  /** The commit of the slice in hand is on its way: whatever is asked now is read when it is written. */
+  committing(): void {
+    const ahead = this.#ahead;
+    if (ahead === null) return;
+    const next = ahead.events.then((events) => {
+      // Not when it is in hand already.
+      if (this.#ahead === ahead) this.#behindAhead = this.#readAhead(this.#after(events, ahead.from));
+    });
+    // Whoever takes the slice hears of it.
+    next.catch(() => {});
   }
 
   committed(): void {
     this.#done = this.#taken;
   }
 
-  #readAhead(from: number): void {
+  /** How many ids these come up to. */
+  #after(events: readonly EventRecord[], from: number): number {
+    const { ids } = this.#found;
+    const last = ids.indexOf(events.at(-1)?.id ?? '', from);
+    if (last === -1) throw new Error(`events ${ids[from]} … vanished from the log before they were routed`);
+    return last + 1;
+  }
+
+  #readAhead(from: number): Ahead | null {
+    if (from >= this.#found.ids.length) return null;
     const events = this.#read(from);
     // Whoever takes them hears of a failure; so does the next statement on the connection.
     events.catch(() => {});
-    this.#ahead = { from, events };
+    return { from, events };
   }
 
   #read(from: number): Promise<readonly EventRecord[]> {

@@ -50,7 +50,7 @@ export interface PageSizes {
   readonly eventsPerDelta: number;
   /** Events decided and committed at once. */
   readonly eventsPerSlice: number;
-  /** Bytes of a slice, roughly, so that 1,000 rows of 10 MB don't meet in memory. Two slices may: the next is read ahead. */
+  /** Bytes of a slice, roughly, so that 1,000 rows of 10 MB don't meet in memory. Three slices may: two are read ahead. */
   readonly bytesPerSlice: number;
 }
 
@@ -211,7 +211,7 @@ class PostgresRoutingSession implements RoutingSession {
     if (delta === null) return [];
     const next = this.#advance(delta);
     const { name, text, values } = commitStatement(decisions);
-    const { rows } = await this.#query<CommitRow>(name, text, [
+    const written = this.#query<CommitRow>(name, text, [
       this.#checkpoint.version,
       next.snapshot,
       next.target,
@@ -220,6 +220,8 @@ class PostgresRoutingSession implements RoutingSession {
       delta.onDisk ? 'off' : 'on',
       ...values,
     ]);
+    delta.committing();
+    const { rows } = await written;
     if (rows[0]?.moved !== '1') return null;
     this.#checkpoint = next;
     delta.committed();
