@@ -32,7 +32,7 @@ export const checkpointFirst: Mutation = {
   patches: [
     {
       file: session,
-      find: /const \{ rows \} = await this\.#query\(name, text, \[\s*this\.#checkpoint\.version,/,
+      find: /const written = this\.#query\(name, text, \[\s*this\.#checkpoint\.version,/,
       replace: `await this.#query('early', \`update observers.checkpoints
           set snapshot = $2::pg_snapshot, target = $3::pg_snapshot, after_id = $4::bigint, version = version + 1
           where consumer = 'router' and version = $1::bigint\`,
@@ -40,7 +40,7 @@ export const checkpointFirst: Mutation = {
         await new Promise((resolve) => setTimeout(resolve, 200));
         const early = next.version;
         next.version = String(BigInt(early) + 1n);
-        const { rows } = await this.#query(name, text, [
+        const written = this.#query(name, text, [
             early,`,
     },
   ],
