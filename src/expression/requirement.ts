@@ -1,10 +1,10 @@
 /**
  * What must be so of an event for a condition to be anything but false: the key of an index over many conditions.
  *
- * A requirement is a set of facts, such as `new.tenant_id` being 42 or `new.total` being at least 1000, of which one must hold. When none does, the part of
- * the condition it stands for is exactly false, and so is the whole, also where another part is an error: a false operand
- * decides `&&`, on either side, and that is the only way parts are put together here besides `||`, whose requirement is that of
- * both operands. So an observer that is passed over would neither have fired nor have left an engine fault.
+ * A requirement is a set of facts, such as `new.tenant_id` being 42 or `new.total` being at least 1000, of which one must
+ * hold. When none does, the part of the condition it stands for is exactly false, and so is the whole, also where another
+ * part is an error: a false operand decides `&&`, on either side, and that is the only way parts are put together here
+ * besides `||`, whose requirement is that of both operands. So an observer that is passed over would neither have fired nor have left an engine fault.
  */
 import type { ASTNode } from '@marcbachmann/cel-js';
 import type { CompiledExpression, Scope } from '../domain/expression.ts';

@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest';
 import { decide } from '../../src/pipeline/decide/decide.ts';
-import type { PageSizes } from '../../src/transport/postgres/routing-session.ts';
+import type { PageSizes } from '../../src/transport/postgres/page-sizes.ts';
 import type { TestDatabase } from '../support/database.ts';
 import {
   connect,

@@ -84,6 +84,17 @@ test('thousands of single commits around the router’s falling asleep: none wai
   expect(await Promise.race([Promise.all(writers).then(() => 'all routed'), lost])).toBe('all routed');
 }, 120_000);
 
+test('a transaction that comes in many slices is routed to its end, though it notified once', async () => {
+  const { router, routed } = startRouter(prepared, {
+    pollIntervalMs: () => 300_000,
+    session: { pages: { eventsPerSlice: 3, idsPerDelta: 10 } },
+  });
+  startListening(router);
+  await until('the router sleeps', isAsleep);
+  await database.query('update public.hot set v = v + 1 where id <= 25');
+  await until('every event is routed', () => routed.size === 25);
+});
+
 test('a busy system does not notify', async () => {
   const heard = await wakeUps(database.url);
   const { router, routed } = startRouter(prepared, { pollIntervalMs: () => 30_000 });

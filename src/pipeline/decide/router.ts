@@ -114,7 +114,7 @@ export class Router {
     if (events.length > 0 && !(await this.#handle(session, events))) return 0;
     if (this.#replaysDue(session, events.length === 0)) await this.#replay(session);
     if (events.length === 0) return this.#rest(session);
-    if (events.length >= fewEvents) return 0;
+    if (events.length >= fewEvents || session.hasMore) return 0;
     return session.asleep ? this.#asleepMs() : breathMs;
   }
 

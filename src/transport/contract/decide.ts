@@ -14,6 +14,8 @@ export interface RoutingSession {
    * checkpoint first: nothing was written, close this session
    */
   commit(decisions: Decisions, handover?: Handover | null): Promise<readonly ClaimedDelivery[] | null>;
+  /** Whether there is more behind what the last `commit` wrote, that nobody will ring for. */
+  readonly hasMore: boolean;
   /** Whether there are any, as the last look saw it that found no events. */
   readonly replaysWait: boolean;
   /** Dead letters whose condition is to be evaluated again, with their events. */

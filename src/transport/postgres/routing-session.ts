@@ -25,6 +25,7 @@ import { type PageRow, toEventRecords } from './event-page.ts';
 import { type EventRow, toEventRecord } from './event-row.ts';
 import { type HandedOver, toClaims } from './handover.ts';
 import { lockClass, locks } from './locks.ts';
+import { defaultPages, type PageSizes } from './page-sizes.ts';
 import { commitStatement, deltaQuery, replayQuery, replaysQuery, sliceQuery } from './routing-sql.ts';
 import { WatchedClient } from './watched-client.ts';
 import type { Wires } from './wires.ts';
@@ -43,26 +44,8 @@ export interface RoutingOptions {
   readonly process?: string;
 }
 
-export interface PageSizes {
-  /** Ids fetched at once: paging a delta of a million by a thousand would sort it a thousand times. */
-  readonly idsPerDelta: number;
-  /** A delta of so few brings its events along: a round trip less where latency counts. */
-  readonly eventsPerDelta: number;
-  /** Events decided and committed at once. */
-  readonly eventsPerSlice: number;
-  /** Bytes of a slice, roughly, so that 1,000 rows of 10 MB don't meet in memory. Three slices may: two are read ahead. */
-  readonly bytesPerSlice: number;
-}
-
 /** For the ids of a whole delta: the default of 4 MB would sort them on disk. */
 const sortMemory = '16MB';
-
-const defaultPages: PageSizes = {
-  idsPerDelta: 100_000,
-  eventsPerDelta: 100,
-  eventsPerSlice: 1_000,
-  bytesPerSlice: 8 * 1024 * 1024,
-};
 
 /**
  * Opens a routing session, or returns null when another instance routes.
@@ -239,6 +222,10 @@ class PostgresRoutingSession implements RoutingSession {
 
   get replaysWait(): boolean {
     return this.#replaysWait;
+  }
+
+  get hasMore(): boolean {
+    return this.#delta !== null;
   }
 
   async readReplays(): Promise<readonly ReplayRequest[]> {
