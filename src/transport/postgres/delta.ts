@@ -87,8 +87,9 @@ export class Delta {
     const ahead = this.#ahead;
     if (ahead === null) return;
     const next = ahead.events.then((events) => {
-      // Not when it is in hand already.
-      if (this.#ahead === ahead) this.#behindAhead = this.#readAhead(this.#after(events, ahead.from));
+      // Not when it is in hand already. And of large events two slices are enough for the memory.
+      if (this.#ahead === ahead && events.length === this.#eventsPerSlice)
+        this.#behindAhead = this.#readAhead(this.#after(events, ahead.from));
     });
     // Whoever takes the slice hears of it.
     next.catch(() => {});

@@ -57,6 +57,20 @@ export function toEventRecords(row: PageRow): EventRecord[] {
   }));
 }
 
+/** With texts of its own: for what outlives the page, which may be thousands of times as large. */
+export function detached(record: EventRecord): EventRecord {
+  const { uid, old, new: current, payload, context } = record;
+  const copy = (text: string) => Buffer.from(text).toString();
+  return {
+    ...record,
+    uid: copy(uid),
+    old: old && copy(old),
+    new: current && copy(current),
+    payload: payload && copy(payload),
+    context: context && copy(context),
+  };
+}
+
 /** JSON is never empty: where there is none, there is no image. */
 function images(column: string): (i: number) => JsonText | null {
   const texts = column.split('\n');

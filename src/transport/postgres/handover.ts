@@ -1,5 +1,6 @@
 import type { ClaimedDelivery, Handover, NewDelivery } from '../contract.ts';
 import { laneKey } from './decision-sql.ts';
+import { detached } from './event-page.ts';
 import { bytesInMemory, inlineEventBytes } from './event-row.ts';
 
 /** Id and lease of a delivery that was claimed as it was queued. */
@@ -33,5 +34,5 @@ function toClaim(
     queuedAt: performance.now(),
   };
   const bytes = bytesInMemory(stored);
-  return { delivery, event: bytes <= inlineEventBytes ? stored : null, bytes };
+  return { delivery, event: bytes <= inlineEventBytes ? detached(stored) : null, bytes };
 }
